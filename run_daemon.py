@@ -14,14 +14,15 @@ from datetime import UTC, datetime
 import structlog
 
 import logs
-from config import EX_CONFIG, Settings, misspelt, settings_or_exit
+from config import EX_CONFIG, Settings, likely_typos, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
 from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
-from daemon.loop import Loop
+from daemon.health import HealthReporter
+from daemon.loop import Loop, Workers
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
@@ -35,7 +36,7 @@ from models.db.web_role import refuse_web_role
 from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
-STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
+STOP_SECONDS, FORCE_EXIT_SECONDS = 4.0, 4.6
 """The time that the threads have for their end, and the time until the process exits in any case.
 
 A locked database or a slow name lookup may need longer. Then the process ends as by a power cut, which loses
@@ -68,7 +69,7 @@ class SignalWaiter:
         signal.sigwait(self.SIGNALS)
         self.is_asked_for = True
         self._manager.stopping()
-        time.sleep(LAST_RESORT_SECONDS)
+        time.sleep(FORCE_EXIT_SECONDS)
         log.warning("daemon stopped in the midst of something", reason="the threads did not end in time")
         logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
@@ -88,7 +89,7 @@ def main() -> int:
         return EX_CONFIG
     os.umask(0o077)
     logs.configure(settings.log_format, settings.log_level)
-    for name, meant in misspelt(os.environ):
+    for name, meant in likely_typos(os.environ):
         log.warning("no setting", variable=name, did_you_mean=meant)
     if armed:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)
@@ -149,15 +150,15 @@ def work(
     counters = Counters()
     webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     outbox_worker = OutboxWorker(settings, mailer, webhooks, clock, time.monotonic, counters)
-    workers = (pool, rates, outbox_worker)
+    workers = Workers(pool, rates, outbox_worker)
+    health = HealthReporter(feed, pool, workers, lock, manager, counters)
     # The loaded modules stay for ever, and a full garbage collection is much shorter without them.
     gc.freeze()
     log.info("daemon started", rpc=settings.rpc_url_without_credentials, wallet=settings.bitcoind_wallet)
     for worker in workers:
         worker.start()
     try:
-        node = Bitcoind(settings)
-        Loop(settings, node, feed, pool, outbox_worker, rates, lock, should_stop, manager, counters).run()
+        Loop(settings, Bitcoind(settings), feed, workers, health, counters, should_stop).run()
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()

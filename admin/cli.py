@@ -16,6 +16,8 @@ from models.db.connection import TRANSIENT_ERRORS, DatabaseError, disconnect, on
 from models.db.schema import open_database
 from models.db.web_role import lacks_right
 
+NO_UNDO = "You cannot undo this."
+
 yes_option = click.option("--yes", is_flag=True, help="Don't wait for a confirmation.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -37,12 +39,12 @@ class WrongSettings(CommandError):
     exit_code = EX_CONFIG
 
     def __init__(self, error: SettingsError) -> None:
-        super().__init__("; ".join(map(str, error.faults)))
-        self._faults = error.faults
+        super().__init__("; ".join(map(str, error.errors)))
+        self._errors = error.errors
 
     def show(self, file: IO[Any] | None = None) -> None:
-        for fault in self._faults:
-            click.echo(f"nodetill: {fault}", file=file, err=file is None)
+        for each in self._errors:
+            click.echo(f"nodetill: {each}", file=file, err=file is None)
 
 
 class Commands(click.Group):

@@ -1,16 +1,27 @@
 """`manage.py link`: create, list, show and close payment links."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.cli import (
+    NO_UNDO,
+    CommandError,
+    answer,
+    confirm,
+    facts,
+    json_option,
+    open_settings_and_database,
+    yes_option,
+)
 from admin.money_request import page_with_qr_code, problems_as_errors
 from admin.seller.choice import seller_argument, seller_named
 from admin.terminal import printable, readable_time, table
 from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
 from models.link import Link, link_by_reference
+from models.queries.late_requests import LateRequest, late_requests
 from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
@@ -18,7 +29,7 @@ from web.api.link_schemas import PaymentLink
 from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
 from web.api.new_link import end_link, make_link
 
-LONGEST_LIST = 200
+MAX_LISTED = 200
 MAX_SHOWN_TITLE = 40
 
 id_argument = click.argument("reference", metavar="ID")
@@ -28,8 +39,8 @@ id_argument = click.argument("reference", metavar="ID")
 def link() -> None:
     """Create, list, show and close payment links.
 
-    A link asks for money without a price: for an invoice, a donation or a price tag. Each payer gets a price
-    and an address on the page of the link.
+    A link is for an invoice, a donation or a price tag. It has no price and no address. Each payer gets both
+    on the page of the link.
 
     \b
     manage.py link create company1 "Invoice 17" EUR --amount 135.99
@@ -43,18 +54,16 @@ def link() -> None:
 @click.argument("title", metavar="TITLE")
 @click.argument("currency", metavar="CURRENCY")
 @click.option("--amount", "amount_fiat", metavar="AMOUNT", help="The amount. Without it, the payer chooses.")
-@click.option("--minimum", metavar="AMOUNT", help="The least that the payer may choose.")
-@click.option("--maximum", metavar="AMOUNT", help="The most that the payer may choose.")
-@click.option(
-    "--suggested", multiple=True, metavar="AMOUNT", help="An amount with a button; up to four times."
-)
+@click.option("--minimum", metavar="AMOUNT", help="The minimum amount that the payer may choose.")
+@click.option("--maximum", metavar="AMOUNT", help="The maximum amount that the payer may choose.")
+@click.option("--suggested", multiple=True, metavar="AMOUNT", help="An amount for a button. Give up to four.")
 @click.option("--reusable", "is_reusable", is_flag=True, help="Anybody may pay it, any number of times.")
 @click.option("--due", "due_at", metavar="TIME", help="A day such as 2026-12-24 (UTC), or a time.")
 @click.option("--description", metavar="TEXT", help="A text on the page of the link.")
 @click.option("--order-id", metavar="TEXT", help="The number of the order or invoice. The payer sees it.")
 @click.option("--note", metavar="TEXT", help="A note for you alone.")
 @click.option("--thanks", metavar="TEXT", help="A text that the payer sees after the payment.")
-@click.option("--redirect-url", metavar="URL", help="The page that the checkout pages lead to.")
+@click.option("--redirect-url", metavar="URL", help="The page to which the checkout pages lead.")
 @click.option("--confirmations", type=int, metavar="N", help="The confirmations that its payments need.")
 @click.option("--expires-in", type=int, metavar="SECONDS", help="The time for which a price is valid.")
 @json_option
@@ -67,7 +76,7 @@ def create(
     as_json: bool,
     **options: str | int | bool | None,
 ) -> None:
-    """Create a link, and show its page and the QR code.
+    """Create a link, and print its address and QR code.
 
     \b
     manage.py link create company1 "Invoice 17" EUR --amount 135.99
@@ -91,11 +100,11 @@ def create(
 @link.command("list")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
-    "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="The maximum number."
 )
 @json_option
 def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
-    """List payment links, the newest first, with what each has brought.
+    """List payment links, the newest first, each with the money that it received.
 
     \b
     manage.py link list
@@ -112,30 +121,37 @@ def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
 @id_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment link with what its payments have brought.
+    """Show a payment link with its payments.
 
     \b
     manage.py link show LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
     with open_settings_and_database() as settings, snapshot():
-        found = stored_link_document(_link_named(reference), settings, datetime.now(UTC))
-    answer(found, _page(found), as_json)
+        row, now = _link_named(reference), datetime.now(UTC)
+        found = stored_link_document(row, settings, now)
+        late = late_requests(row, now, settings.rate_max_age, settings.rate_spread)
+    answer(found, _page(found, late), as_json)
 
 
 @link.command()
 @id_argument
+@yes_option
 @json_option
-def close(reference: str, as_json: bool) -> None:
+def close(reference: str, yes: bool, as_json: bool) -> None:
     """Close a payment link, so that nobody can pay it any more.
 
-    Its payments to which nothing came are cancelled. Money that came counts as before.
+    Nodetill cancels its payments to which nothing came. Money that came counts as before. At a terminal the
+    command asks for a confirmation.
 
     \b
     manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
-    now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         row = _link_named(reference)
+        if row.closed_at is None:
+            warning = f"Nobody can pay the link {row.reference} any more. {NO_UNDO}"
+            confirm(warning, "Close the link?", is_confirmed=yes, is_for_scripts=True)
+        now = datetime.now(UTC)
         end_link(row, now, database.atomic)
         with snapshot():
             found = stored_link_document(get_row(Link, row.id), settings, now)
@@ -149,7 +165,7 @@ _ARGUMENTS = {
     "due_at": "--due",
     "is_reusable": "--reusable",
 }
-"""The arguments and options that differ from the names of the fields."""
+"""The argument or option for a field, if its name differs from the field's name."""
 
 
 def _link_named(reference: str) -> Link:
@@ -159,7 +175,7 @@ def _link_named(reference: str) -> Link:
     return row
 
 
-def _page(found: PaymentLink) -> str:
+def _page(found: PaymentLink, late: Iterable[LateRequest] = ()) -> str:
     currency = found["currency"]
 
     def money(amount: str | None) -> str | None:
@@ -179,6 +195,7 @@ def _page(found: PaymentLink) -> str:
         ("Paid", money(found["paid_fiat"])),
         ("Remaining", money(found["remaining_fiat"])),
         ("Under review", f"{format_btc(found['late_sats'])} BTC" if found["late_sats"] else None),
+        *(("Late", f"{each.reference}: {each.sentences()}") for each in late),
         ("Due", found["due_at"] and readable_time(found["due_at"])),
         ("Order", found["order_id"]),
         ("Note", found["note"]),

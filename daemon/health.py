@@ -9,7 +9,7 @@ import structlog
 
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
-from daemon.node.feed import Feed
+from daemon.node.feed import Batch, Feed
 from daemon.node.feed_checks import FeedSetUp, silence_advice
 from daemon.state import LoopState
 from daemon.unit_of_work import unit_of_work
@@ -36,7 +36,7 @@ class HasThread(Protocol):
 
 
 class HealthReporter:
-    """Holds the daemon's state, and logs the start and end of problems. `LoopState` describes the states."""
+    """Holds the problems of the daemon, and logs when each begins and ends."""
 
     def __init__(
         self,
@@ -58,50 +58,49 @@ class HealthReporter:
         self._node_problems: list[str] = []
         self._set_up: FeedSetUp | None = None
         self._lost = 0
-        self._state = LoopState.STARTING
+        self._trouble: LoopState | None = None
         self._reason: str | None = None
         self._slow_call: str | None = None
         self._node_height: int | None = None
         self._tip_height: int | None = None
 
     @property
-    def state(self) -> LoopState:
-        return self._state
+    def trouble(self) -> LoopState | None:
+        """Return WAITING or OUT_OF_TOUCH from its beginning to the result of a look, and else None."""
+        return self._trouble
 
     def begin_look(self) -> None:
-        """Enter READING. A state with a reason stays until the result of the look."""
+        """Note that a look begins. The trouble stays until the look's result."""
         self._tip_height = None
-        if self._reason is None:
-            self._state = LoopState.READING
 
     def work(self, tip_height: int) -> None:
-        """Enter WORKING, because a look has found everything up to this tip."""
+        """End the trouble, because the loop has worked up to this tip."""
         self._end_outage()
-        if self._state is LoopState.WAITING:
+        if self._trouble is LoopState.WAITING:
             log.info("waiting over", reason=self._reason)
-        self._state, self._reason = LoopState.WORKING, None
+        self._trouble, self._reason = None, None
         self._tip_height = self._node_height = tip_height
 
     def wait(self, reason: str) -> None:
-        """Enter WAITING, because nothing can be decided now."""
-        if (self._state, self._reason) != (LoopState.WAITING, reason):
+        """Note WAITING, because nothing can be decided now."""
+        if (self._trouble, self._reason) != (LoopState.WAITING, reason):
             log.warning("waiting", reason=reason)
         self._end_outage()
-        self._state, self._reason = LoopState.WAITING, reason
+        self._trouble, self._reason = LoopState.WAITING, reason
         self._tip_height = self._node_height = None
 
     def lose_touch(self, reason: str) -> float:
-        """Enter OUT_OF_TOUCH, because bitcoind or the database fails. Return the seconds until a retry."""
-        if self._state is not LoopState.OUT_OF_TOUCH:
+        """Note OUT_OF_TOUCH, because bitcoind or the database fails. Return the seconds until a retry."""
+        if self._trouble is not LoopState.OUT_OF_TOUCH:
             log.error("outage", reason=reason)
-        self._state, self._reason = LoopState.OUT_OF_TOUCH, reason
+        self._trouble, self._reason = LoopState.OUT_OF_TOUCH, reason
         self._tip_height = self._node_height = None
         seconds = self._retry_seconds
         self._retry_seconds = min(2 * seconds, MAX_RETRY_SECONDS)
         return seconds
 
     def _end_outage(self) -> None:
-        if self._state is LoopState.OUT_OF_TOUCH:
+        if self._trouble is LoopState.OUT_OF_TOUCH:
             log.info("outage over", reason=self._reason)
             self._retry_seconds = FIRST_RETRY_SECONDS
 
@@ -113,9 +112,22 @@ class HealthReporter:
         """Note the problem of a slow call to bitcoind, or that no call is slow."""
         self._slow_call = problem
 
-    def note_lost(self, count: int) -> None:
-        """Note that messages of the feed were lost."""
-        self._lost += count
+    def note_feed(self, batch: Batch) -> None:
+        """Count the messages and the connections of the feed, and log what is lost."""
+        for name, label, count in (
+            ("feed_messages", "rawtx", len(batch.transactions)),
+            ("feed_messages", "hashblock", batch.tips),
+            ("feed_messages_lost", "", batch.lost),
+            ("feed_gaps", "", int(batch.lost > 0)),
+            ("feed_connections", "", int(batch.has_connected)),
+        ):
+            if count:
+                self._counters.add(name, label, count)
+        if batch.lost:
+            log.warning("feed messages lost", count=batch.lost)
+            self._lost += batch.lost
+        if batch.has_connected:
+            log.info("feed connected")
 
     def note_node(self, problems: list[str], set_up: FeedSetUp) -> None:
         """Note the problems of bitcoind's settings, and what its feed could do better. Log the changes."""
@@ -164,7 +176,7 @@ class HealthReporter:
             f"no ZMQ connection to {source}" for source in self._feed.silent_sources() if not source.is_found
         ]
         # An outage of bitcoind explains the problem of the pool.
-        is_away = self._state is LoopState.OUT_OF_TOUCH or self._slow_call is not None
+        is_away = self._trouble is LoopState.OUT_OF_TOUCH or self._slow_call is not None
         pool = None if is_away else self._pool.problem
         found = [self._reason, self._slow_call, pool, *self._node_problems, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
@@ -175,7 +187,7 @@ class HealthReporter:
             return []
         lines = list(self._set_up.advice)
         # An outage of bitcoind explains the silence of its feed.
-        if self._state is not LoopState.OUT_OF_TOUCH:
+        if self._trouble is not LoopState.OUT_OF_TOUCH:
             silent = [source for source in self._feed.silent_sources() if source.is_found]
             lines += [silence_advice(source) for source in silent]
         if self._lost:

@@ -1,119 +1,78 @@
 """The daemon's loop. It waits for the feed, updates the stored facts, and runs the work that is due.
 
-After a start, a gap, a new connection, silence or an outage, the loop may have missed a message. Then it
-reconciles. After an error of bitcoind or of the database, the loop tries again. Any other exception is a bug
-and stops the process, because the next start looks at everything again.
+`LoopState` is the table of its states. After a start, a gap, a new connection, silence or an outage, the loop
+may have missed a message. Then it reconciles. After an error of bitcoind or of the database, the loop tries
+again. Any other exception is a bug and stops the process, because the next start looks at everything again.
 """
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-
-import structlog
+from typing import NamedTuple
 
 from config import Settings
 from daemon.address_pool import AddressPool
-from daemon.chain.address_import import AddressImport
-from daemon.chain.block_handler import BlockHandler, Sync
-from daemon.chain.mempool import Mempool, MempoolUpdate
-from daemon.chain.restored_database import RestoredDatabase
-from daemon.chain.stalled import StalledChain
+from daemon.chain.mempool import MempoolUpdate
 from daemon.chain.statuses import Assessor
-from daemon.chain.transaction_handler import TransactionHandler
-from daemon.chain.watchlist import Watchlist
 from daemon.commands import CommandHandler, run_cancellations
 from daemon.counters import Counters
 from daemon.delivery.outbox_worker import OutboxWorker
-from daemon.descriptor_pool import DescriptorPool
-from daemon.health import HasThread, HealthReporter
-from daemon.node.checks import (
-    CATCHING_UP,
-    DOWNLOADING,
-    LOADING,
-    STALLED,
-    WrongChain,
-    check_chain,
-    relay_problem,
-    wallet_problems,
-)
+from daemon.health import HealthReporter
+from daemon.node.checks import WrongChain
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
-from daemon.node.feed_checks import LOOK_SECONDS, find_feed
 from daemon.node.rpc import NodeError, RpcError
-from daemon.node.types import NodeTip
+from daemon.rates.updater import RateKeeper
+from daemon.reconciler import NotReady, Reconciler
+from daemon.schedule import Schedule
 from daemon.state import LoopState
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping
-from models.block import stored_tip
 from models.command import CANCEL, DaemonCommand, pending_cancellations, pending_commands
 from models.db.connection import TRANSIENT_ERRORS, disconnect, one_line
-from models.db.lock import AdvisoryLock, FileLock
-from models.payment import next_assessment, sample_addresses
-from models.wallet import descriptor_wallets, is_bitcoind_used
-from sd_notify import ServiceManager
+from models.payment import next_assessment
 
-log = structlog.get_logger(__name__)
-
-TICK_SECONDS = 0.2
-RETRY_SECONDS = 1.0
-"""The delay before another look at an open matter.
-
-Examples are a missing payment, and a chain that is catching up. After a new connection, the subscription may
-not have reached bitcoind yet.
-"""
-CHECK_SECONDS = 2.0
-"""The interval of the checks that unconfirmed payments are still in the mempool.
-
-With DROP_GRACE and RETRY_SECONDS, a dropped payment is found in less than ten seconds.
-"""
-PAUSE_PER_LOOK, MAX_PAUSE_SECONDS = 10, 10.0
-"""While a part of the feed is missing, a pause is so many times as long as a look, up to this limit."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class NotReady(Exception):
-    """Nothing can be decided now, for the given reason. The loop looks again soon."""
+class Workers(NamedTuple):
+    """The threads beside the loop."""
+
+    pool: AddressPool
+    rates: RateKeeper
+    outbox: OutboxWorker
 
 
 class Loop:
-    """Owns the parts that read bitcoind and write facts and statuses."""
+    """Decides when to read bitcoind, and computes the statuses that follow from the facts."""
 
     def __init__(
         self,
         settings: Settings,
         node: Bitcoind,
         feed: Feed,
-        pool: AddressPool,
-        outbox_worker: OutboxWorker,
-        rates: HasThread,
-        lock: FileLock | AdvisoryLock,
-        should_stop: Callable[[], bool],
-        manager: ServiceManager,
+        workers: Workers,
+        health: HealthReporter,
         counters: Counters,
+        should_stop: Callable[[], bool],
     ) -> None:
-        self._settings = settings
         self._node = node
         self._feed = feed
-        self._pool = pool
-        self._outbox_worker = outbox_worker
+        self._workers = workers
+        self._health = health
         self._should_stop = should_stop
-        self._counters = counters
-        self._health = HealthReporter(feed, pool, (pool, outbox_worker, rates), lock, manager, counters)
 
         node.on_wait(self._pulse)
-        self._watch = Watchlist()
-        self._blocks = BlockHandler(node, self._watch, self._pulse)
-        self._restored = RestoredDatabase(DescriptorPool(settings, node, _now, should_stop))
-        self._import = AddressImport(node, self._blocks, settings.bitcoind_wallet)
-        self._stalled = StalledChain()
-        self._mempool = Mempool(node, self._watch)
-        self._transactions = TransactionHandler(node, self._mempool, self._watch)
-        self._commands = CommandHandler(settings, self._mempool)
+        self._reconciler = Reconciler(settings, node, feed, workers.pool, health, self._pulse, should_stop)
+        self._commands = CommandHandler(settings, self._reconciler.mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
+        self._schedule = Schedule(settings.reconcile_interval)
 
-        self._reconcile_at = self._check_at = 0.0
-        self._connected_at = -RETRY_SECONDS
-        self._tip: NodeTip | None = None
-        self._synced_at: datetime | None = None
+        self._state = LoopState.STARTING
+        self._tip_height = 0
+        """The height of the facts, in a state that has a tip."""
+        self._synced_at = _NEVER
+        """The beginning of the last complete look."""
 
     def run(self) -> None:
         """Work until `should_stop` returns true.
@@ -121,17 +80,15 @@ class Loop:
         Raise LockLost where another daemon may use the database by now, and WorkerDied.
         """
         while not self._should_stop():
-            batch = self._feed.poll(self._poll_seconds())
+            batch = self._feed.poll(self._schedule.poll_seconds())
             self._handle_feed_events(batch)
             try:
                 self._step(batch)
-                if self._tip is not None:
-                    self._health.work(self._tip.height)
             except NotReady as reason:
                 self._enter_waiting(str(reason))
             except (NodeError, RpcError, WrongChain) as error:
                 self._node.close()
-                self._begin_outage(str(error))
+                self._enter_outage(str(error))
             except TRANSIENT_ERRORS as error:
                 self._lose_database(error)
             except Stopping:
@@ -141,110 +98,117 @@ class Loop:
             self._health.tell_ready()
 
     def _step(self, batch: Batch) -> None:
-        if time.monotonic() >= self._reconcile_at:
+        if self._schedule.is_look_due():
             self._reconcile()
-        elif self._tip is None:
+        elif self._state.has_tip:
+            self._follow(batch)
+        else:
             return
-        elif batch.has_new_tip or batch.has_connected:
-            tip = self._node.tip()
-            # Another node may answer at the same address.
-            check_chain(self._node, tip)
-            if batch.has_new_tip:
-                self._catch_up(tip)
-                self._assess()
         if batch.transactions:
             self._handle_transactions(batch.transactions)
         self._run_commands()
         self._watch_requests()
         self._watch_unconfirmed()
+        if self._state.has_tip:
+            self._health.work(self._tip_height)
+
+    # The states
 
     def _reconcile(self) -> None:
         """Compare the stored state with chain and mempool, and assess the requests that are due."""
-        started, began = _now(), time.monotonic()
+        began_at, began = _now(), time.monotonic()
         # A later command waits for the next look, because money may have come before the command.
         cancellations = pending_cancellations()
-        self._tip = None
+        self._state = LoopState.READING
         self._health.begin_look()
-        self._watch.load()
-        tip = self._node.tip()
-        check_chain(self._node, tip)
-        uses_bitcoind = is_bitcoind_used()
-        has_wallet = self._check_node(uses_bitcoind=uses_bitcoind)
-        # New addresses precede the blocks, because the daemon ignores payments to unknown addresses.
-        self._restored.check(tip, _now())
-        if not uses_bitcoind or self._import.run(tip, _now()):
-            self._pool.begin()
-        # A payment in the unread part may have come in time, or may be the payment that is missing.
-        if not self._node.is_mempool_loaded():
-            raise NotReady(LOADING)
-        tip = self._catch_up(tip)
-        is_complete = self._mempool.rescan(tip.hash, _now(), by_wallet=has_wallet)
-        if is_complete:
-            self._synced_at = started
-        self._reconcile_at = time.monotonic() + self._interval(is_complete, time.monotonic() - began)
+        look = self._reconciler.look()
+        self._tip_height = look.tip_height
+        if look.is_complete:
+            self._synced_at = began_at
+        self._state = LoopState.SCANNING if self._synced_at == _NEVER else LoopState.WORKING
+        is_settled = look.is_complete and not self._reconciler.mempool.is_missing_any
+        seconds = time.monotonic() - began
+        self._schedule.end_look(seconds, is_settled=is_settled, is_feed_whole=self._feed.is_whole)
         self._assess()
-        if is_complete and cancellations:
-            self._cancel(cancellations, started)
+        if look.is_complete and cancellations:
+            self._cancel(cancellations, began_at)
 
-    def _catch_up(self, tip: NodeTip) -> NodeTip:
-        """Read the chain up to its tip, and verify all unconfirmed payments. Return the tip of both.
+    def _enter_waiting(self, reason: str) -> None:
+        self._state = LoopState.WAITING
+        self._health.wait(reason)
+        self._schedule.look_after(self._schedule.retry_seconds)
 
-        Raise NotReady where the node is behind or still loading.
-        """
-        while True:
-            self._health.note_node_height(tip.height)
-            end, tip = self._blocks.sync(tip, _now())
-            if end is Sync.CATCHING_UP:
-                raise NotReady(self._why_behind(tip))
-            self._stalled.clear()
-            if tip.is_initial_download:
-                raise NotReady(DOWNLOADING)
-            if self._mempool.verify_unconfirmed(_now()):
-                break
-            moved_to = self._node.tip()
-            if moved_to.hash == tip.hash:
-                raise NotReady(LOADING)
-            tip = moved_to
-        self._tip = tip
-        return tip
+    def _enter_outage(self, reason: str) -> None:
+        self._state = LoopState.OUT_OF_TOUCH
+        self._workers.pool.check_soon()
+        self._schedule.look_after(self._health.lose_touch(reason))
 
-    def _why_behind(self, tip: NodeTip) -> str:
-        read = stored_tip()
-        is_stalled = read is not None and self._stalled.is_stalled(tip.height, read.height)
-        return STALLED if is_stalled else CATCHING_UP
+    def _lose_database(self, error: Exception) -> None:
+        self._enter_outage(f"the database cannot be used: {one_line(error)}")
+        disconnect()
+
+    def _reconcile_within(self, seconds: float) -> None:
+        """Reconcile after `seconds` at the latest. During an outage the retry delay stays."""
+        if self._state is not LoopState.OUT_OF_TOUCH:
+            self._schedule.look_within(seconds)
+
+    # The feed
+
+    def _handle_feed_events(self, batch: Batch) -> None:
+        self._health.note_feed(batch)
+        if batch.has_connected:
+            self._workers.pool.check_soon()
+            self._schedule.note_connection()
+        if batch.is_incomplete:
+            self._reconcile_within(0)
+
+    def _follow(self, batch: Batch) -> None:
+        """Read the blocks up to a new tip. After a new connection, check the node."""
+        if batch.has_new_tip or batch.has_connected:
+            tip = self._reconciler.tip()
+            if batch.has_new_tip:
+                self._tip_height = self._reconciler.catch_up(tip).height
+                self._assess()
 
     def _handle_transactions(self, transactions: list[bytes]) -> None:
-        update = self._transactions.look(transactions, _now())
+        update = self._reconciler.look_at_feed(transactions)
         if update is None:
             return
         if update.is_conclusive:
-            self._assess(update)
+            self._store_and_assess(update)
         else:
             update.apply_in_transaction()
             self._reconcile()
 
-    def _assess(self, update: MempoolUpdate | None = None) -> None:
-        """Assess the requests that are due. Before the first complete look, only store the facts.
+    # The decisions
 
-        New facts and the statuses that they change share a transaction.
-        """
-        if self._tip is None or self._synced_at is None:
-            if update is not None:
-                update.apply_in_transaction()
+    def _store_and_assess(self, update: MempoolUpdate) -> None:
+        """Store new facts and the statuses that they change, in one transaction."""
+        if self._state is not LoopState.WORKING:
+            update.apply_in_transaction()
             return
+        as_of, now = self._times()
+        with unit_of_work("assessed") as work:
+            update.apply(work)
+            batch = self._assessor.assess_batch(work, self._tip_height, as_of, now)
+        self._end_assessment(batch.changes)
+        if not batch.is_last:
+            self._assess()
+
+    def _assess(self) -> None:
+        """Assess the requests that are due."""
+        if self._state is LoopState.WORKING:
+            self._end_assessment(self._assessor.assess_due(self._tip_height, *self._times()))
+
+    def _times(self) -> tuple[datetime, datetime]:
+        """Return the time of the last complete look, for the assessment, and the time now."""
         now = _now()
         # The system clock may have been ahead. After its correction, no request may expire early.
-        as_of = min(self._synced_at, now)
-        height, changes, is_last = self._tip.height, 0, False
-        if update is not None:
-            with unit_of_work("assessed") as work:
-                update.apply(work)
-                batch = self._assessor.assess_batch(work, height, as_of, now)
-            changes, is_last = batch.changes, batch.is_last
-        if not is_last:
-            changes += self._assessor.assess_due(height, as_of, now)
+        return min(self._synced_at, now), now
+
+    def _end_assessment(self, changes: int) -> None:
         if changes:
-            self._outbox_worker.wake()
+            self._workers.outbox.wake()
         # A deadline has passed since the last look. A new look shows whether the money came in time.
         if self._assessor.is_any_waiting:
             self._reconcile_within(0)
@@ -262,7 +226,7 @@ class Loop:
         if commands:
             self._commands.handle(commands, _now())
             self._assess()
-            self._outbox_worker.wake()
+            self._workers.outbox.wake()
 
     def _watch_requests(self) -> None:
         """Assess requests whose facts the web server has set. Reconcile before a request expires.
@@ -277,79 +241,12 @@ class Loop:
 
     def _watch_unconfirmed(self) -> None:
         """Reconcile soon where a payment is missing, or has left the mempool without a message."""
-        if self._mempool.is_missing_any:
-            self._reconcile_within(RETRY_SECONDS)
-        elif time.monotonic() >= self._check_at:
-            self._check_at = time.monotonic() + CHECK_SECONDS
-            if self._mempool.is_any_gone():
-                self._reconcile_within(0)
-
-    def _check_node(self, *, uses_bitcoind: bool) -> bool:
-        """Subscribe to the node's feed, and log what is wrong with the node's settings.
-
-        Return whether its wallet knows all of our addresses. AddressPool checks the free addresses. Where no
-        address comes from the wallet, nothing calls it.
-        """
-        lacking = []
-        if uses_bitcoind:
-            lacking = wallet_problems(self._settings, self._node, sample_addresses(with_free=False))
-        # After a restart, bitcoind may publish at other addresses.
-        found = find_feed(self._settings, self._node)
-        self._feed.subscribe(found.sources)
-        relay = relay_problem(self._node)
-        self._health.note_node([*found.problems, *([relay] if relay else []), *lacking], found)
-        return uses_bitcoind and not lacking and not descriptor_wallets()
-
-    def _handle_feed_events(self, batch: Batch) -> None:
-        self._count(batch)
-        if batch.lost:
-            log.warning("feed messages lost", count=batch.lost)
-            self._health.note_lost(batch.lost)
-        if batch.has_connected:
-            log.info("feed connected")
-            self._pool.check_soon()
-            self._connected_at = time.monotonic()
-        if batch.is_incomplete:
+        if self._reconciler.mempool.is_missing_any:
+            self._reconcile_within(self._schedule.retry_seconds)
+        elif self._schedule.is_check_due() and self._reconciler.mempool.is_any_gone():
             self._reconcile_within(0)
 
-    def _count(self, batch: Batch) -> None:
-        for name, label, count in (
-            ("feed_messages", "rawtx", len(batch.transactions)),
-            ("feed_messages", "hashblock", batch.tips),
-            ("feed_messages_lost", "", batch.lost),
-            ("feed_gaps", "", int(batch.lost > 0)),
-            ("feed_connections", "", int(batch.has_connected)),
-        ):
-            if count:
-                self._counters.add(name, label, count)
-
-    def _reconcile_within(self, seconds: float) -> None:
-        """Reconcile after `seconds` at the latest. During an outage the retry delay stays."""
-        if self._health.state is not LoopState.OUT_OF_TOUCH:
-            self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
-
-    def _interval(self, is_complete: bool, seconds: float) -> float:
-        """Return the seconds until the next look. `seconds` is the duration of this look."""
-        has_just_connected = time.monotonic() < self._connected_at + RETRY_SECONDS
-        if not is_complete or self._mempool.is_missing_any or has_just_connected:
-            return RETRY_SECONDS
-        usual = float(self._settings.reconcile_interval)
-        if self._feed.is_whole:
-            return usual
-        return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), MAX_PAUSE_SECONDS, usual)
-
-    def _poll_seconds(self) -> float:
-        return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
-
-    def _enter_waiting(self, reason: str) -> None:
-        self._health.wait(reason)
-        self._tip = None
-        self._reconcile_at = time.monotonic() + RETRY_SECONDS
-
-    def _begin_outage(self, reason: str) -> None:
-        self._pool.check_soon()
-        self._tip = None
-        self._reconcile_at = time.monotonic() + self._health.lose_touch(reason)
+    # The heartbeat
 
     def _pulse(self, slow_call: str | None = None) -> None:
         """Send heartbeats during long work or a slow call. Raise Stopping if the process must stop."""
@@ -366,10 +263,6 @@ class Loop:
         except TRANSIENT_ERRORS as error:
             self._lose_database(error)
         self._health.tell_alive()
-
-    def _lose_database(self, error: Exception) -> None:
-        self._begin_outage(f"the database cannot be used: {one_line(error)}")
-        disconnect()
 
 
 def _now() -> datetime:

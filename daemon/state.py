@@ -1,4 +1,4 @@
-"""The states of the daemon, for its loop, its log, /health and systemd."""
+"""The states of the daemon's loop."""
 
 from enum import Enum
 
@@ -6,17 +6,19 @@ from enum import Enum
 class LoopState(Enum):
     """A state of the daemon's loop. A look is one attempt to read chain and mempool completely.
 
-    | state        | begins when                             | ends with                | decides  |
-    | ------------ | --------------------------------------- | ------------------------ | -------- |
-    | STARTING     | the process starts                      | the first look           | nothing  |
-    | READING      | a look begins                           | the look's result        | nothing  |
-    | WORKING      | a look has found all, up to a tip       | a look, or trouble       | statuses |
-    | WAITING      | bitcoind works, but a look is not done  | a look that finds all    | nothing  |
-    | OUT_OF_TOUCH | bitcoind or the database can't be used  | a look that reaches both | nothing  |
+    | state        | begins when                            | ends with          | feed      | decides  |
+    | ------------ | -------------------------------------- | ------------------ | --------- | -------- |
+    | STARTING     | the process starts                     | the first look     | waits     | nothing  |
+    | READING      | a look begins                          | the look's result  | waits     | nothing  |
+    | SCANNING     | a look has read the chain, but no look | a look, or trouble | is read   | nothing  |
+    |              | has read the whole mempool so far      |                    |           |          |
+    | WORKING      | a look has found all, up to a tip      | a look, or trouble | is read   | statuses |
+    | WAITING      | bitcoind works, but a look is not done | a look             | is unread | nothing  |
+    | OUT_OF_TOUCH | bitcoind or the database is away       | a look             | is unread | nothing  |
 
-    WAITING and OUT_OF_TOUCH have a reason, which /health and systemd show. The result of a look ends these
-    states, but not its beginning. In WAITING the next look comes after RETRY_SECONDS. In OUT_OF_TOUCH the
-    next look comes after a growing delay.
+    An unread message does no harm, because the next look reads the chain and the mempool. In WAITING the
+    next look comes after RETRY_SECONDS, and in OUT_OF_TOUCH after a growing delay. /health and systemd show
+    the reason of these two states, until a look ends with another result.
 
     The daemon waits for three reasons. Each of them ends:
 
@@ -27,6 +29,12 @@ class LoopState(Enum):
 
     STARTING = "starting"
     READING = "reading the chain"
+    SCANNING = "reading the mempool"
     WORKING = "working"
     WAITING = "waiting"
     OUT_OF_TOUCH = "out of touch"
+
+    @property
+    def has_tip(self) -> bool:
+        """Return whether the stored facts are those of a tip, so that the feed can add to them."""
+        return self in (LoopState.SCANNING, LoopState.WORKING)

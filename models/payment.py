@@ -41,17 +41,17 @@ ANY_HEIGHT = 0
 class PaymentRequest(Table):
     """A request for payment. The web process writes the first part, the daemon the second.
 
-    A cancelled request has its `expires_at` and `late_accepted_until` from the daemon, too.
+    If a request is cancelled, the daemon also writes `expires_at` and `late_accepted_until`.
     `acknowledged_sats` is the amount that was received when the operator last acknowledged the request.
     `required_depth` is the depth at which the cover is confirmed. None means `confirmations_required`.
     `unpublished_height` is the tip at which the status was computed. None means the published tip.
 
     A request is also an invoice of BTCPay's Greenfield API (docs/greenfield.md). `order_id` is the shop's
-    name of its order. `checkout` has the options of a Greenfield invoice as the shop sent them. It is None
-    for another request. `archived_at` and `marked` come from that API: `marked` is "settled" or "invalid" if
-    the shop marked the invoice by hand. `first_covered_at` and `first_confirmed_at` stay when the money is
-    gone again. `invoice_reported` is what the endpoints of the kind `btcpay` have received
-    (payments/greenfield/events.py). It is None before their first event.
+    number of its order. `checkout` has the options that the shop sent with a Greenfield invoice, and is None
+    for a request of the native API. BTCPay's API sets `archived_at` and `marked`. `marked` is "settled" or
+    "invalid" if the shop marked the invoice by hand. `first_covered_at` and `first_confirmed_at` stay after
+    the money is gone. `invoice_reported` is the content of the events for btcpay endpoints
+    (payments/greenfield/events.py), and is None before the first event.
 
     A request of a payment link has two figures for its link: `counted_sats`, the live money that is in time
     or accepted, and `link_units`, its worth in the smallest unit of the currency. Both are None before the
@@ -139,7 +139,7 @@ class PaymentRequest(Table):
 
     @property
     def link_part(self) -> LinkPart:
-        """Return what this request counts for its link, as of its last assessment."""
+        """Return the request as a part of its link, from its last assessment."""
         is_covered = Status(self.status).is_covered
         sats = self.counted_sats or 0
         return LinkPart(Decimal(self.amount_fiat), self.currency, Decimal(self.price), sats, is_covered)
@@ -232,7 +232,7 @@ def is_searchable(text: str) -> bool:
 
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
-    """Return the request with this public identifier, or None. `seller_id` limits it to that seller."""
+    """Return the request with this public id, or None. `seller_id` limits the result to that seller."""
     if not is_searchable(reference):
         return None
     query, parameters = "SELECT * FROM payment_request WHERE reference = ?", [reference]

@@ -9,6 +9,9 @@ from models.db.connection import Table, UtcDateTimeField, fetch_one, statement
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+MAX_NAME_CHARACTERS = 200
+
+
 class Seller(Table):
     """A shop.
 

@@ -1,19 +1,19 @@
 """The advice about a wallet program's gap limit: the unused addresses after which it stops its search."""
 
-ADVICE_FROM = 15
+MIN_ADVISED_GAP = 15
 """The usual gap limit is 20 (BIP 44)."""
 
-STEP = 50
+LIMIT_STEP = 50
 
 
 def needed_gap_limit(gap: int) -> int:
     """Return a gap limit for a wallet with so many unpaid addresses in a row, with room for more."""
-    return (gap // STEP + 1) * STEP
+    return (gap // LIMIT_STEP + 1) * LIMIT_STEP
 
 
 def gap_advice(name: str, gap: int | None) -> str | None:
     """Return a line with the gap limit to set, or None while the usual gap limit is enough."""
-    if gap is None or gap < ADVICE_FROM:
+    if gap is None or gap < MIN_ADVISED_GAP:
         return None
     limit = needed_gap_limit(gap)
     return (

@@ -94,7 +94,7 @@ class LinkRequest(Protocol):
 
     @property
     def link_part(self) -> LinkPart:
-        """What the request counts for its link."""
+        """The money of the request that counts for its link."""
 
 
 def link_document(

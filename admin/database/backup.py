@@ -46,7 +46,7 @@ def backup(path: Path, as_json: bool) -> None:
 )
 @json_option
 def retire_pool(skip: int, as_json: bool) -> None:
-    """After a restore: discard the unused addresses from the backup.
+    """After a restore: discard the unused addresses.
 
     \b
     manage.py database retire-pool

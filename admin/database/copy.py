@@ -54,7 +54,7 @@ TABLES: tuple[type[Table], ...] = (
 )
 """Each table comes after the tables that it refers to."""
 
-ROWS_AT_ONCE = 500
+BATCH_SIZE = 500
 """Rows in one statement. SQLite takes 32,766 parameters, and the widest table has about 40 columns."""
 
 Row = tuple[Any, ...]
@@ -62,7 +62,7 @@ Opened = Any
 """A peewee.Database, whose methods have no types."""
 
 
-class Differs(Exception):
+class RowMismatch(Exception):
     """A row of the copy differs from its original."""
 
 
@@ -98,7 +98,7 @@ def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) ->
         )
         marks = f"({', '.join([target.param] * len(columns))})"
         table.delete().execute(target)
-        for rows in peewee.chunked(_rows(source, table), ROWS_AT_ONCE):
+        for rows in peewee.chunked(_rows(source, table), BATCH_SIZE):
             values = [value for row in rows for value in row]
             target.execute_sql(insert + ", ".join([marks] * len(rows)), values)
             advance(len(rows))
@@ -106,13 +106,13 @@ def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) ->
 
 
 def compare_rows(source: Opened, target: Opened, advance: Callable[[int], None]) -> None:
-    """Raise Differs at the first row that is not the same in both databases."""
+    """Raise RowMismatch at the first row that is not the same in both databases."""
     for table in TABLES:
         for number, (ours, theirs) in enumerate(zip_longest(_rows(source, table), _rows(target, table))):
             if ours != theirs:
-                raise Differs(f"row {number + 1} of the table {_name(table)} differs from its original")
-            if number % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
-                advance(ROWS_AT_ONCE)
+                raise RowMismatch(f"row {number + 1} of the table {_name(table)} differs from its original")
+            if number % BATCH_SIZE == BATCH_SIZE - 1:
+                advance(BATCH_SIZE)
 
 
 def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
@@ -139,7 +139,7 @@ def _stream(database: Opened, query: str) -> Iterator[Row]:
             yield from apsw.Cursor(database.connection()).execute(query)
             return
         with database.connection().cursor(name="rows") as cursor:
-            cursor.itersize = ROWS_AT_ONCE
+            cursor.itersize = BATCH_SIZE
             yield from cursor.execute(query)
     except (apsw.Error, psycopg.Error) as error:
         # peewee translates the errors of a query, but not the errors of fetching its rows.

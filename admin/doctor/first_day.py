@@ -1,5 +1,6 @@
 """Checks of what a working installation still needs before it can do business."""
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from admin.doctor.findings import Finding, advice, ok
@@ -9,7 +10,7 @@ from config.command import manage_command
 from models.seller import Seller
 from models.webhook import endpoints_of
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 DEFAULT_DOMAIN = "localhost"
 
 
@@ -38,20 +39,44 @@ def email_finding(settings: Settings) -> Finding:
 
 
 def seller_finding() -> Finding:
-    """Return whether there is a seller, and whether each one gets webhooks. The database must be readable."""
+    """Return whether there are sellers, and if each has a webhook, a name and a support contact.
+
+    The database must be readable.
+    """
     sellers = list(Seller.select().where(Seller.removed_at.is_null()).order_by(Seller.id))
     if not sellers:
         return advice(
             "sellers",
             f"there is none, so no shop can create a request: {manage_command()} seller add company1",
         )
-    silent = [row.id for row in sellers if not endpoints_of(row)]
-    if not silent:
-        return ok("sellers", f"{len(sellers)}, each with a webhook")
-    names = ", ".join(silent[:MOST_NAMED])
-    more = f" and {len(silent) - MOST_NAMED} more" if len(silent) > MOST_NAMED else ""
-    return advice(
-        "sellers",
-        f"{names}{more} without a webhook, so the shop has to read each status: "
-        f"{manage_command()} seller set {silent[0]} --webhook-url URL",
+    lacks = (
+        ("webhook", "the shop has to read each status", "--webhook-url URL", _ids(sellers, _has_no_endpoint)),
+        ("name", "customers and emails see the id", "--name NAME", _ids(sellers, lambda row: not row.name)),
+        (
+            "support contact",
+            "a customer with a problem finds no help",
+            "--support ADDRESS",
+            _ids(sellers, lambda row: not row.support),
+        ),
     )
+    found = [
+        f"{_shortened(ids)} without a {part}, so {effect}: {manage_command()} seller set {ids[0]} {option}"
+        for part, effect, option, ids in lacks
+        if ids
+    ]
+    if found:
+        return advice("sellers", "; ".join(found))
+    return ok("sellers", f"{len(sellers)}, each with a webhook, a name and a support contact")
+
+
+def _ids(sellers: list[Seller], lacks: Callable[[Seller], bool]) -> list[str]:
+    return [row.id for row in sellers if lacks(row)]
+
+
+def _has_no_endpoint(row: Seller) -> bool:
+    return not endpoints_of(row)
+
+
+def _shortened(ids: list[str]) -> str:
+    more = len(ids) - MAX_NAMED
+    return ", ".join(ids[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

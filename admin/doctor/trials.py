@@ -13,7 +13,7 @@ from daemon.delivery.webhook import WebhookSender, is_accepted
 from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, printable_line
 from daemon.net.http_client import HttpResponse
 from models.seller import Seller
-from models.webhook import first_standard_webhook
+from models.webhook import BTCPAY, endpoints_of, first_standard_webhook
 from payments.notifications import message_id, trial_body
 
 EMAIL, WEBHOOK = "test email", "test webhook"
@@ -49,6 +49,10 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     cure = f"{manage_command()} seller set {seller_id} --webhook-url URL"
     webhook = first_standard_webhook(seller_id)
     if webhook is None or not webhook.url:
+        others = endpoints_of(seller, BTCPAY)
+        if others:
+            test = f"{manage_command()} webhook test {others[0].reference}"
+            return wrong(WEBHOOK, f"{seller_id} has only endpoints for a plug-in: {test}")
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
     sender = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     try:

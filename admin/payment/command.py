@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 
 import click
 
-from admin.cli import CommandError, answer, json_option, open_settings_and_database
+from admin.cli import (
+    NO_UNDO,
+    CommandError,
+    answer,
+    confirm,
+    json_option,
+    open_settings_and_database,
+    yes_option,
+)
 from admin.daemon import daemon_silence, warn_of
 from admin.payment.create import create
 from admin.payment.page import page
@@ -22,7 +30,7 @@ from payments.status import Status
 from web.api.documents import document_as_now, document_of, documents_of
 from web.api.schemas import Payment
 
-LONGEST_LIST = 1000
+MAX_LISTED = 1000
 
 reference_argument = click.argument("reference", metavar="ID")
 
@@ -45,7 +53,7 @@ payment.add_command(create)
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only this status.")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
-    "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="At most so many."
 )
 @json_option
 def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
@@ -70,7 +78,7 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment request with its transactions, events and decisions.
+    """Show a request with its transactions, events and decisions.
 
     \b
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
@@ -86,19 +94,24 @@ def show(reference: str, as_json: bool) -> None:
 
 @payment.command()
 @reference_argument
+@yes_option
 @json_option
-def accept(reference: str, as_json: bool) -> None:
+def accept(reference: str, yes: bool, as_json: bool) -> None:
     """Count late money as if it had come in time.
 
-    This only queues the task; the daemon does it within seconds.
+    This only queues the task; the daemon does it within seconds. At a terminal the command waits for a
+    confirmation.
 
     \b
     manage.py payment accept PR-4NFvpU8duEamwKnDykOqhi
     """
-    now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         row = payment_named(reference)
         is_done = row.late_accepted_at is not None
+        if row.is_late and not is_done:
+            warning = f"The late money of payment {row.reference} counts at the old price. {NO_UNDO}"
+            confirm(warning, "Accept the late money?", is_confirmed=yes, is_for_scripts=True)
+        now = datetime.now(UTC)
         try:
             request_acceptance(row, now, database.atomic, DecidedBy.COMMAND)
         except NotLate as error:
@@ -113,21 +126,26 @@ def accept(reference: str, as_json: bool) -> None:
 
 @payment.command()
 @reference_argument
+@yes_option
 @json_option
-def cancel(reference: str, as_json: bool) -> None:
+def cancel(reference: str, yes: bool, as_json: bool) -> None:
     """Cancel a payment request that nobody has paid.
 
     The price ends at once, and the request expires. Its address stays watched: money that still comes is
     late, and counts only if you accept it. This only queues the task; the daemon does it within seconds. If
-    money comes at the same moment, the request is not cancelled.
+    money comes at the same moment, the request is not cancelled. At a terminal the command waits for a
+    confirmation.
 
     \b
     manage.py payment cancel PR-4NFvpU8duEamwKnDykOqhi
     """
-    now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         row = payment_named(reference)
         is_done = row.is_cancelled
+        if row.status == Status.NEW and not is_done:
+            warning = f"The price of payment {row.reference} ends at once. {NO_UNDO}"
+            confirm(warning, "Cancel the payment?", is_confirmed=yes, is_for_scripts=True)
+        now = datetime.now(UTC)
         try:
             request_cancellation(row, now, database.atomic)
         except NotCancellable as error:

@@ -15,7 +15,7 @@ from admin.terminal import table
 from admin.wallet.choice import chosen_wallet, wallets_change
 from admin.wallet.descriptor_check import CheckedKey, check_key, next_unused
 from config import Settings
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.db.connection import database
 from models.queries.wallets import PaidAddress, WalletFigures, paid_addresses, wallet_figures
 from models.wallet import (
@@ -48,7 +48,7 @@ def _read_type(text: str) -> str:
 @click.option(
     "--type",
     "address_type",
-    type=Checked("type", Kind(_read_type, ", ".join(ADDRESS_TYPES)), hidden=True),
+    type=Checked("type", SettingType(_read_type, ", ".join(ADDRESS_TYPES)), hidden=True),
     help=f"The addresses of an extended public key: {', '.join(ADDRESS_TYPES)}.",
 )
 @click.option(

@@ -28,7 +28,7 @@ from daemon.progress import Progress
 from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.output import Output, forget_outpoints_of, states_of, txids_in_blocks
+from models.output import Output, forget_outpoints_of, txids_in_blocks
 from models.payment import PaymentRequest
 from models.wallet import is_bitcoind_used
 from payments.status import CLOSING_DEPTH
@@ -261,12 +261,7 @@ class BlockHandler:
     def _foreword(self, contents: Sequence[_Content]) -> Foreword:
         """Request when bitcoind's wallet received new transactions, and collect the lineages."""
         matches = [match for content in contents for match in content.matches]
-        known = states_of(match.transaction.txid for match in matches)
-        new = {
-            match.transaction.txid
-            for match in matches
-            if any((match.transaction.txid, paid.vout) not in known for paid in match.outputs)
-        }
+        new = {match.transaction.txid for match in matches if match.is_new}
         asked = new if new and is_bitcoind_used() else ()
         times = {txid: self._node.wallet_received_at(txid) for txid in asked}
         received_at = {txid: time for txid, time in times.items() if time is not None}

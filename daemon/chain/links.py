@@ -1,4 +1,4 @@
-"""The links of assessed requests: a single-use link becomes paid, or its money is taken back."""
+"""The changes of single-use links when their requests are assessed: paid, or no longer paid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from models.daemon_status import known_network
 from models.link import Link, mark_paid
 from models.outbox import add_email, add_event, add_webhook_message
 from models.payment import PaymentRequest
+from models.queries.late_requests import late_requests
 from models.queries.links import link_facts, part_facts, single_use_links
 from models.webhook import STANDARD, webhooks_for
 from payments.link import LinkEvent, is_paid, link_event
@@ -18,21 +19,22 @@ from payments.notifications import should_email_operator
 
 @dataclass(frozen=True, slots=True)
 class LinkChange:
-    """A link that became paid or whose money was taken back, and the request whose assessment showed it."""
+    """A link that became paid or is no longer paid, and the request whose assessment changed it."""
 
     link: Link
     payment: PaymentRequest
     event: LinkEvent
     document: LinkDocument
+    late_text: str | None
 
 
 def store_link_changes(
     payments: Sequence[PaymentRequest], tip_height: int, now: datetime, settings: Settings
 ) -> list[LinkChange]:
-    """Store the changes of the links of these requests with their events and messages, and return them.
+    """Store the changes of these requests' links, with events and messages. Return the changes.
 
-    An event of a link belongs to the request whose assessment showed it. Must run in the transaction that
-    stored the assessments.
+    An event of a link belongs to the request whose assessment changed the link. Must run in the transaction
+    that stored the assessments.
     """
     latest = {payment.link_id: payment for payment in payments if payment.link_id is not None}
     changes = [
@@ -42,7 +44,7 @@ def store_link_changes(
     ]
     webhooks = webhooks_for({change.link.seller_id for change in changes}, STANDARD) if changes else {}
     for change in changes:
-        event_id = add_event(change.payment, change.event, change.document, now)
+        event_id = add_event(change.payment, change.event, change.document, now, change.late_text)
         if should_email_operator(change.event, change.document):
             add_email(event_id, change.payment.id, settings.operator_email, now)
         for webhook in webhooks.get(change.link.seller_id, ()):
@@ -53,7 +55,7 @@ def store_link_changes(
 def _change(
     link: Link, payment: PaymentRequest, tip_height: int, now: datetime, settings: Settings
 ) -> LinkChange | None:
-    """Compute whether a link is paid, and store the change, if there is one."""
+    """Compute whether a link is paid. Store the change, or return None without a change."""
     was_paid = link.paid_at is not None
     facts = part_facts(link)
     is_paid_now = is_paid(link.amount, link.currency, facts, tip_height=tip_height, was_paid=was_paid)
@@ -62,4 +64,14 @@ def _change(
         return None
     mark_paid(link, now if is_paid_now else None)
     document = link_facts(link).document(now, network=known_network(), public_url=settings.public_url)
-    return LinkChange(link, payment, event, document)
+    return LinkChange(link, payment, event, document, _late_text(link, now, settings))
+
+
+def _late_text(link: Link, now: datetime, settings: Settings) -> str | None:
+    """Return a line on each request with late money, or None.
+
+    The event stores it, so that each attempt sends the same email.
+    """
+    late = late_requests(link, now, settings.rate_max_age, settings.rate_spread)
+    when = f"on {now:%Y-%m-%d} at {now:%H:%M} UTC"
+    return "\n".join(f"{each.reference}: {each.sentences(when)}" for each in late) or None

@@ -55,8 +55,8 @@ class StatusConflict(Exception):
 class _Change:
     """The assessment of a request, with its state before and the events of the change.
 
-    `events` are for standard endpoints and emails, and `invoice_events` for the endpoints of BTCPay's kind.
-    `link_changes` has the change of its payment link, if there is one.
+    `events` are for standard endpoints and emails, and `invoice_events` are for btcpay endpoints.
+    `link_changes` has the change of the request's payment link, if there is one.
     """
 
     payment: PaymentRequest
@@ -72,7 +72,7 @@ class _Change:
 class _ReportedChange:
     """A change that may have events, with the address of its request, and its seller's endpoints by kind.
 
-    `link_id` is the public identifier of its payment link, or None.
+    `link_id` is the public id of the request's payment link, or None.
     """
 
     change: _Change
@@ -196,7 +196,7 @@ class Assessor:
     def _reports(
         self, work: UnitOfWork, changes: Sequence[_Change], tip_height: int, now: datetime
     ) -> list[_ReportedChange]:
-        """Return the changes that have events, with their endpoints. Note the events of invoices.
+        """Return the changes that have events, with their endpoints. Update `invoice_reported` of requests.
 
         One query finds the endpoints of both kinds.
         """

@@ -40,8 +40,8 @@ class EmailContext:
     """The facts of an email that its event's document lacks.
 
     `explorer_url` is the setting, and `command` starts manage.py. `page_url` is the payment's page for the
-    operator, or "" if there is none. `late_text` is the sentence on late money. `link_status` is the status
-    of the payment's single-use link, or None without such a link.
+    operator, or "" if there is none. `late_text` is that of the event (models/outbox.py), or "".
+    `link_status` is the status of the payment's single-use link, or None without such a link.
     """
 
     explorer_url: str | None

@@ -1,4 +1,4 @@
-"""The email to the operator about a payment link that became paid, or whose money was taken back."""
+"""The email to the operator about a payment link that became paid or is no longer paid."""
 
 from collections.abc import Iterator
 
@@ -45,7 +45,7 @@ def _advice(event_type: LinkEvent, document: Document) -> Advice:
     return Advice(
         "URGENT: link no longer paid",
         (
-            f"A double-spend or a reorg took money of this link back. {missing}".rstrip(),
+            f"Money of this link is gone, because of a double-spend or a reorg. {missing}".rstrip(),
             (
                 "Stop the delivery. If you have delivered already, contact the customer. "
                 "You will get another email if the link is paid again."
@@ -69,6 +69,9 @@ def _facts(document: Document, context: EmailContext) -> Iterator[TableRow]:
         yield TableRow("Remaining", [_amount(document, "remaining_fiat")])
     if document["late_sats"]:
         yield TableRow("Under review", [f"{format_btc(document['late_sats'])} BTC, which came too late"])
+    for line in context.late_text.splitlines():
+        reference, _, sentences = line.partition(": ")
+        yield TableRow("Late", [sentences, reference], is_code=True, link=_page_of(reference, context))
     if document["note"]:
         yield TableRow("Note", [sanitize(line) for line in document["note"].splitlines()])
     for payment in document["payments"]:
@@ -82,6 +85,12 @@ def _facts(document: Document, context: EmailContext) -> Iterator[TableRow]:
     yield TableRow("Page", [document["url"]], link=document["url"])
 
 
+def _page_of(reference: str, context: EmailContext) -> str:
+    """Return the address of a request's page for the operator, or "" if there is none."""
+    root, marker, _ = context.page_url.rpartition("/operator/")
+    return f"{root}{marker}payments/{reference}" if marker else ""
+
+
 def _seller(document: Document, name: str) -> str:
     seller_id = document["seller_id"]
     return sanitize(f"{name} ({seller_id})" if name and name != seller_id else seller_id)
@@ -92,7 +101,7 @@ def _amount(document: Document, field: str) -> str:
 
 
 def _subject(headline: str, document: Document, seller_name: str) -> str:
-    """Return the subject. It shortens the seller and the title."""
+    """Return the subject, with the seller's name and the title shortened."""
     network = document["network"]
     mark = f"[{network_label(network)}] " if network is not None and is_test_network(network) else ""
     amount = "amount_fiat" if document["amount_fiat"] else "paid_fiat"

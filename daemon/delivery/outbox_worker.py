@@ -54,10 +54,10 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
 
 MAX_IN_FLIGHT = 200
-"""The limit of webhooks in flight to working endpoints. Each webhook uses a thread and a socket."""
+"""The maximum number of webhooks in flight to working endpoints. Each uses a thread and a socket."""
 
 MAX_IN_FLIGHT_TO_FAILING = 100
-"""The limit of webhooks in flight to endpoints that failed the last time. The two limits are separate."""
+"""The maximum number of webhooks in flight to endpoints that failed last time. Both limits are separate."""
 
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
@@ -88,13 +88,12 @@ class _Outcome:
 
     @property
     def attempt(self) -> Attempt:
-        """Return the attempt for the database."""
         error = None if self.failure is None else str(self.failure)
         return Attempt(self.ended_at, self.retry_from, self.http_code, error)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the message's counts of HTTP errors that this outcome raises."""
+        """Return the message's counts of HTTP errors, increased by this outcome."""
         code, message = self.http_code, self.message
         if code is not None and is_server_error(code):
             return {"server_errors": message.server_errors + 1}
@@ -103,7 +102,7 @@ class _Outcome:
         return {}
 
     def is_last(self) -> bool:
-        """Return whether no other attempt follows a failure, whatever the schedule allows."""
+        """Return whether no other attempt follows this failure, even if the schedule has one."""
         webhook = self.message.webhook if self.message.webhook_id is not None else None
         if isinstance(self.failure, PermanentFailure) or self.message.is_test:
             return True
@@ -116,7 +115,7 @@ class _Outcome:
 class OutboxWorker(Worker):
     """A thread that sends the messages of the outbox.
 
-    `clock` returns the time of day. `monotonic` returns seconds, which a change of the clock does not affect.
+    `clock` returns the time of day. `monotonic` returns seconds that no change of the clock affects.
     Retries use `monotonic`.
     """
 
@@ -171,9 +170,9 @@ class OutboxWorker(Worker):
         return started_at + timedelta(seconds=self._monotonic() - started_seconds)
 
     def _send_due(self) -> None:
-        """Send the next message of each due queue: webhooks, then emails, whose text takes longer to write.
+        """Send the next message of each due queue: first webhooks, then emails, which take longer to write.
 
-        Among the webhooks, the queue that has waited the longest comes first.
+        The webhook queue that has waited the longest comes first.
         """
         now = self._retry_time()
         free = [queue for queue in due_queues(now) if queue not in self._on_their_way]

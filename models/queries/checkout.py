@@ -8,7 +8,7 @@ from payments.greenfield.facts import Mark
 from payments.status import Status
 
 
-class Part(NamedTuple):
+class CheckoutOutput(NamedTuple):
     """An output to the request's address, with columns of `models.output.Output`."""
 
     txid: str
@@ -71,7 +71,7 @@ _FLAGS = ("is_late", "is_closed", "is_part", "was_covered", "was_confirmed")
 def checkout_columns(reference: str) -> dict[str, Any] | None:
     """Return the columns of the request with this public identifier by their names, or None.
 
-    `parts` are its outputs in the order of their ids. One statement needs no snapshot.
+    `outputs` are its outputs in the order of their ids. One statement needs no snapshot.
     """
     if not is_searchable(reference):
         return None
@@ -87,5 +87,5 @@ def checkout_columns(reference: str) -> dict[str, Any] | None:
     columns["status"] = Status(columns["status"])
     columns["marked"] = None if columns["marked"] is None else Mark(columns["marked"])
     columns["options"] = PaymentRequest.checkout.python_value(columns["options"]) or {}
-    columns["parts"] = tuple(Part(*row[count:]) for row in found if row[count] is not None)
+    columns["outputs"] = tuple(CheckoutOutput(*row[count:]) for row in found if row[count] is not None)
     return columns

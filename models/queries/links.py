@@ -1,4 +1,4 @@
-"""The requests of payment links: the money that they brought, and the requests that wait for money."""
+"""Queries about the requests of payment links: their money, and the requests that wait for money."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from payments.status import Status
 
 MAX_LISTED_PAYMENTS = 20
 
-# The conditions are those of partial indexes.
+# Each condition must be the text of a partial index.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
 _WAITING = "link_id = ? AND status = 'new'"
 _ALL = "link_id = ? AND id > 0"
@@ -29,11 +29,10 @@ _ALL = "link_id = ? AND id > 0"
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """A link with what its requests brought.
+    """A link with the money of its requests.
 
     `payments` are its newest requests to which money came, at most MAX_LISTED_PAYMENTS. `payment_count` is
-    the number of all of them. `late_sats` is the money that came too late, and about which nobody has
-    decided.
+    the number of all such requests. `late_sats` is the money that came too late and waits for a decision.
     """
 
     link: Link
@@ -43,7 +42,6 @@ class LinkFacts:
     late_sats: int
 
     def status(self, now: datetime) -> LinkStatus:
-        """Return the status of the link."""
         return link_status(
             is_covered=self.balance.is_covered,
             is_paid=self.link.paid_at is not None,
@@ -53,7 +51,6 @@ class LinkFacts:
         )
 
     def document(self, now: datetime, *, network: str | None, public_url: str) -> LinkDocument:
-        """Return the document of the link."""
         return link_document(
             self.link,
             self.balance,
@@ -67,7 +64,7 @@ class LinkFacts:
 
 
 def link_facts(link: Link) -> LinkFacts:
-    """Return the link with what its requests brought. Must run in the snapshot that read the link."""
+    """Return the link with the money of its requests. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 
 
@@ -91,15 +88,28 @@ def _reusable_facts(link: Link) -> LinkFacts:
 
 
 def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRequest]:
-    """Return the link's requests to which money came, oldest first, or the newest ones, newest first."""
+    """Return the link's requests to which money came, oldest first.
+
+    With `newest`, return only that many of the newest requests, newest first.
+    """
     query = statement("SELECT * FROM payment_request WHERE {where} ORDER BY id", where=_WITH_MONEY)
     if newest is None:
         return fetch_all(PaymentRequest, query, link.id)
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
 
 
+def requests_with_late_money(link: Link) -> list[PaymentRequest]:
+    """Return the link's requests with late money about which nobody has decided, oldest first.
+
+    Of a reusable link only its newest requests are read.
+    """
+    newest = MAX_LISTED_PAYMENTS if link.is_reusable else None
+    rows = requests_with_money(link, newest)
+    return [row for row in (rows[::-1] if link.is_reusable else rows) if late_sats_of(row)]
+
+
 def late_sats_of(payment: PaymentRequest) -> int:
-    """Return the money of a request that came too late, and about which nobody has decided."""
+    """Return the money of a request that came too late and waits for a decision."""
     counted = payment.counted_sats or 0
     return late_sats(Status(payment.status), payment.received_sats, counted, payment.acknowledged_sats)
 
@@ -156,7 +166,7 @@ def newest_times(link: Link, limit: int) -> list[datetime]:
 
 
 def link_references(payments: Sequence[PaymentRequest]) -> dict[int, str]:
-    """Return the public identifiers of the links of these requests, by the id of the link."""
+    """Return the public ids of the links of these requests, by the id of the link's row."""
     ids = {payment.link_id for payment in payments if payment.link_id is not None}
     return {link_id: link.reference for link_id, link in links_by_id(ids).items()} if ids else {}
 
@@ -170,13 +180,13 @@ def open_link_counts() -> dict[bool, int]:
 
 
 def created_link_count() -> int:
-    """Return the number of links that were ever created, which is the id of the newest."""
+    """Return the number of links that were ever created, which is the newest link's row id."""
     (newest,) = execute("SELECT MAX(id) FROM link").fetchone()
     return int(newest or 0)
 
 
 def single_use_links(link_ids: Sequence[int]) -> list[Link]:
-    """Return those of these links that are single-use, in the order of their ids."""
+    """Return the single-use links among these, in the order of their ids."""
     found: list[Link] = []
     for batch in chunked(link_ids):
         query = "SELECT * FROM link WHERE id IN ? AND NOT is_reusable ORDER BY id"

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from admin.doctor import feed as feed_diagnosis
-from daemon import health, loop
+from daemon import health, schedule
 from daemon.chain import mempool
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
@@ -78,12 +78,12 @@ def customer(regtest_node: RegtestNode) -> Customer:
 
 @pytest.fixture(scope="module")
 def start_program() -> StartPython:
-    """Return the function that starts each program of a till. In `make soak` it starts a new interpreter."""
+    """Return the function that starts a merchant's programs. In `make soak` it starts a new interpreter."""
     return start_python if EVERYWHERE else fork_python
 
 
 @pytest.fixture(scope="module")
-def make_till(
+def make_merchant(
     regtest_node: RegtestNode,
     start_program: StartPython,
     customer: Customer,
@@ -97,21 +97,21 @@ def make_till(
             directory = tmp_path_factory.mktemp("till")
             if "DATABASE_URL" not in settings:
                 settings["DATABASE_URL"] = new_database(directory)
-            till = Merchant(regtest_node, directory, start_program, **settings)
-            stack.callback(till.close)
-            return till
+            merchant = Merchant(regtest_node, directory, start_program, **settings)
+            stack.callback(merchant.close)
+            return merchant
 
         yield make
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
+def merchant(make_merchant: MerchantMaker) -> Merchant:
     """Return an open merchant with the default settings, for all tests of a module."""
-    return make_till().open()
+    return make_merchant().open()
 
 
 @pytest.fixture
-def stage(
+def scenario(
     request: pytest.FixtureRequest,
     new_database: NewDatabase,
     tmp_path: Path,
@@ -134,8 +134,8 @@ def stage(
 
 def _shorten_times(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3 * factor))
-    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1 * factor)
-    monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2 * factor)
+    monkeypatch.setattr(schedule, "RETRY_SECONDS", 0.1 * factor)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.2 * factor)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.05 * factor)
 
 

@@ -37,25 +37,25 @@ def _made(node: RegtestNode, wallet: str) -> int:
     return len(node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
 
 
-def _wait_full(till: Merchant) -> None:
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the address pool")
+def _wait_full(merchant: Merchant) -> None:
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the address pool")
 
 
-def test_a_full_disk_wastes_no_addresses(make_till: MerchantMaker, tmp_path: Path) -> None:
+def test_a_full_disk_wastes_no_addresses(make_merchant: MerchantMaker, tmp_path: Path) -> None:
     """The daemon cannot store addresses, so it orders none, though the pool lacks three."""
     url = sqlite_in(tmp_path)  # PostgreSQL's files are not the daemon's
-    till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1", DATABASE_URL=url).open()
-    _wait_full(till)
-    made = _made(till.node, till.wallet)
-    resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, resource.RLIM_INFINITY))
+    merchant = make_merchant(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1", DATABASE_URL=url).open()
+    _wait_full(merchant)
+    made = _made(merchant.node, merchant.wallet)
+    resource.prlimit(merchant.daemon.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, resource.RLIM_INFINITY))
     for _ in range(3):
-        till.request()
-    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have an old heartbeat")
-    assert till.health().document["addresses"]["free"] == POOL - 3
-    assert _made(till.node, till.wallet) == made
-    resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    _wait_full(till)
-    assert _made(till.node, till.wallet) == made + 3
+        merchant.request()
+    merchant.wait(lambda: merchant.health().document["daemon"]["heartbeat_age"] > 3, "have an old heartbeat")
+    assert merchant.health().document["addresses"]["free"] == POOL - 3
+    assert _made(merchant.node, merchant.wallet) == made
+    resource.prlimit(merchant.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    _wait_full(merchant)
+    assert _made(merchant.node, merchant.wallet) == made + 3
 
 
 @pytest.fixture

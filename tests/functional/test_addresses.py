@@ -78,9 +78,9 @@ def shop() -> Iterator[Ipv6Server]:
         server.shutdown()
 
 
-def assert_doctor_reaches_bitcoind(till: Merchant) -> None:
+def assert_doctor_reaches_bitcoind(merchant: Merchant) -> None:
     """Assert that the doctor reaches bitcoind and its feed at these addresses."""
-    findings = till.installation.manage("doctor").stdout.splitlines()
+    findings = merchant.installation.manage("doctor").stdout.splitlines()
     reached = {line.split()[1] for line in findings if line.startswith("ok")}
     assert {"bitcoind", "rawtx", "hashblock"} <= reached, findings
 
@@ -92,7 +92,7 @@ def mail() -> Iterator[MailServer]:
 
 
 def test_ipv6_works_in_each_setting(
-    make_till: MerchantMaker,
+    make_merchant: MerchantMaker,
     regtest_node: RegtestNode,
     customer: Customer,
     ipv6_ports: list[int],
@@ -101,7 +101,7 @@ def test_ipv6_works_in_each_setting(
 ) -> None:
     """A payment, its emails and its webhooks use only ::1."""
     rawtx_port, hashblock_port = ipv6_ports
-    till = make_till(
+    merchant = make_merchant(
         BITCOIND_RPC_URL=regtest_node.rpc_url.replace("127.0.0.1", "[::1]"),
         BITCOIND_ZMQ_RAWTX=f"tcp://[::1]:{rawtx_port}",
         BITCOIND_ZMQ_HASHBLOCK=f"tcp://[::1]:{hashblock_port}",
@@ -109,59 +109,59 @@ def test_ipv6_works_in_each_setting(
         WEB_HOST="::1",
         **FEED_ONLY,
     )
-    url = f"http://[::1]:{till.installation.environ['WEB_PORT']}"
-    till.client = Client(url)
-    till.installation.client = lambda api_key=None: Client(url, api_key)  # type: ignore[method-assign]
+    url = f"http://[::1]:{merchant.installation.environ['WEB_PORT']}"
+    merchant.client = Client(url)
+    merchant.installation.client = lambda api_key=None: Client(url, api_key)  # type: ignore[method-assign]
     webhook = f"http://[::1]:{shop.server_port}/paid?shop=1"
-    till.open()
-    till.installation.manage_json("seller", "set", "company1", "--webhook-url", webhook)
-    order = till.request(confirmations=1)
+    merchant.open()
+    merchant.installation.manage_json("seller", "set", "company1", "--webhook-url", webhook)
+    order = merchant.request(confirmations=1)
     assert order.document["checkout_url"].startswith(url)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
-    till.wait(order.is_all_delivered, "deliver all events")
+    merchant.wait(order.is_all_delivered, "deliver all events")
     assert len(mail.taken) == 2
-    assert_doctor_reaches_bitcoind(till)
+    assert_doctor_reaches_bitcoind(merchant)
     assert Shop.received == [(f"[::1]:{shop.server_port}", "/paid?shop=1")] * 2
-    assert till.daemon.stop() == 0
+    assert merchant.daemon.stop() == 0
 
 
 @pytest.mark.parametrize("scheme", ["unix:", "unix://", "ipc://"])
 def test_the_feed_works_over_a_unix_socket(
-    make_till: MerchantMaker, customer: Customer, sockets: Path, scheme: str
+    make_merchant: MerchantMaker, customer: Customer, sockets: Path, scheme: str
 ) -> None:
     """The tests use the spellings of bitcoin.conf and of libzmq."""
     addresses = {
         "BITCOIND_ZMQ_RAWTX": f"{scheme}{sockets}/rawtx",
         "BITCOIND_ZMQ_HASHBLOCK": f"{scheme}{sockets}/hashblock",
     }
-    till = make_till(**addresses, **FEED_ONLY).open()
-    order = till.request(confirmations=1)
+    merchant = make_merchant(**addresses, **FEED_ONLY).open()
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait_told("received", "confirmed")
-    assert_doctor_reaches_bitcoind(till)
-    till.close()
+    assert_doctor_reaches_bitcoind(merchant)
+    merchant.close()
 
 
-def test_an_rpc_password_beyond_ascii_works(make_till: MerchantMaker, regtest_node: RegtestNode) -> None:
+def test_an_rpc_password_beyond_ascii_works(make_merchant: MerchantMaker, regtest_node: RegtestNode) -> None:
     """bitcoind compares the bytes of UTF-8."""
     url = f"http://{USER}:{PASSWORD}@localhost:{regtest_node.rpc_port}"
-    done = make_till(BITCOIND_RPC_URL=url).installation.manage("doctor")
+    done = make_merchant(BITCOIND_RPC_URL=url).installation.manage("doctor")
     assert f"answers at http://localhost:{regtest_node.rpc_port}" in done.stdout
 
 
-def test_a_wildcard_web_host_requires_a_public_url(make_till: MerchantMaker) -> None:
+def test_a_wildcard_web_host_requires_a_public_url(make_merchant: MerchantMaker) -> None:
     """The web server would give customers links to 0.0.0.0, so it exits. With PUBLIC_URL it starts."""
-    till = make_till(WEB_HOST="0.0.0.0")
-    till.web.start()
-    assert till.web.wait() == 78
-    (line,) = till.web.lines()
+    merchant = make_merchant(WEB_HOST="0.0.0.0")
+    merchant.web.start()
+    assert merchant.web.wait() == 78
+    (line,) = merchant.web.lines()
     assert line.startswith("nodetill: PUBLIC_URL: is unset")
-    till = make_till(WEB_HOST="0.0.0.0", PUBLIC_URL="https://pay.example.com")
-    till.web.start()
-    wait_until(lambda: till.client.try_get("/health"))
-    till.web.stop()
+    merchant = make_merchant(WEB_HOST="0.0.0.0", PUBLIC_URL="https://pay.example.com")
+    merchant.web.start()
+    wait_until(lambda: merchant.client.try_get("/health"))
+    merchant.web.stop()

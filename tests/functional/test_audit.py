@@ -80,66 +80,66 @@ def _change_script(order: Order) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Damage:
     """A wrong value of a confirmed payment, and the parts of the audit's report of it."""
 
     plant: Callable[[Order], None]
     report: tuple[str, ...]
 
 
-FAULTS = {
-    "an output deleted": Fault(_delete_output, ("is not stored",)),
-    "an output added": Fault(_add_output, (f"output {UNKNOWN_TXID}:0 is not in the chain",)),
-    "an amount changed": Fault(
+DAMAGES = {
+    "an output deleted": Damage(_delete_output, ("is not stored",)),
+    "an output added": Damage(_add_output, (f"output {UNKNOWN_TXID}:0 is not in the chain",)),
+    "an amount changed": Damage(
         lambda order: _set(Output, order, amount_sats=19_999), ("has 20000 sats, stored are 19999",)
     ),
-    "an output stored as dropped": Fault(
+    "an output stored as dropped": Damage(
         lambda order: _set(Output, order, state="dropped", block_hash=None, block_height=None),
         ("is in block", "stored as dropped"),
     ),
-    "a block outside the chain": Fault(
+    "a block outside the chain": Damage(
         lambda order: _set(Output, order, block_hash=UNKNOWN_TXID), ("is in block", f"({UNKNOWN_TXID})")
     ),
-    "a wrong height": Fault(lambda order: _set(Output, order, block_height=7), ("stored as in block 7 ",)),
-    "a first_seen_at too late": Fault(_delay_first_seen, ("was first seen by",)),
-    "a wrong status": Fault(
+    "a wrong height": Damage(lambda order: _set(Output, order, block_height=7), ("stored as in block 7 ",)),
+    "a first_seen_at too late": Damage(_delay_first_seen, ("was first seen by",)),
+    "a wrong status": Damage(
         lambda order: _set(PaymentRequest, order, status="received"),
         ("the status is confirmed, stored is received",),
     ),
-    "a wrong received_sats": Fault(
+    "a wrong received_sats": Damage(
         lambda order: _set(PaymentRequest, order, received_sats=1),
         ("received_sats is 20000, stored is 1",),
     ),
-    "a wrong covered_height": Fault(
+    "a wrong covered_height": Damage(
         lambda order: _set(PaymentRequest, order, covered_height=1), ("the height of cover is",)
     ),
-    "a wrong is_late": Fault(
+    "a wrong is_late": Damage(
         lambda order: _set(PaymentRequest, order, is_late=True), ("late is False, stored is True",)
     ),
-    "no next assessment": Fault(
+    "no next assessment": Damage(
         lambda order: _set(PaymentRequest, order, reassess_at_height=None, reassess_at=None),
         ("the next time to look is",),
     ),
-    "no event of receipt": Fault(
+    "no event of receipt": Damage(
         lambda order: _delete_event(order, "received"), ("event payment.received is missing",)
     ),
-    "no event of confirmation": Fault(
+    "no event of confirmation": Damage(
         lambda order: _delete_event(order, "confirmed"), ("event payment.confirmed is missing",)
     ),
-    "no email": Fault(_delete_email, ("event payment.confirmed evt_", "has no email")),
-    "a wrong script": Fault(_change_script, ("has the script",)),
+    "no email": Damage(_delete_email, ("event payment.confirmed evt_", "has no email")),
+    "a wrong script": Damage(_change_script, ("has the script",)),
 }
 
 
 @pytest.fixture(scope="module")
-def audited(make_till: MerchantMaker) -> Merchant:
-    return make_till(CONFIRMATIONS="1").open()
+def audited(make_merchant: MerchantMaker) -> Merchant:
+    return make_merchant(CONFIRMATIONS="1").open()
 
 
 @pytest.fixture(scope="module")
 def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[str]]:
-    """Return one audit's report of each fault. The daemon is stopped, so it corrects none."""
-    orders = {name: audited.request() for name in [*FAULTS, "a forged confirmation", "nothing"]}
+    """Return one audit's report of each damage. The daemon is stopped, so it corrects none."""
+    orders = {name: audited.request() for name in [*DAMAGES, "a forged confirmation", "nothing"]}
     unpaid = orders["a forged confirmation"]
     for order in orders.values():
         if order is not unpaid:
@@ -151,8 +151,8 @@ def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[s
             order.wait_told("received", "confirmed")
     audited.daemon.stop()
     with audited.database():
-        for name, fault in FAULTS.items():
-            fault.plant(orders[name])
+        for name, damage in DAMAGES.items():
+            damage.plant(orders[name])
         _set(PaymentRequest, unpaid, status="confirmed")
     before = _stored(audited)
     done = audited.installation.manage("audit", "--json", "--patience", "0")
@@ -168,10 +168,10 @@ def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[s
     return found
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_planted_fault_is_reported(differences_found: dict[str, list[str]], name: str) -> None:
+@pytest.mark.parametrize("name", DAMAGES)
+def test_each_planted_damage_is_reported(differences_found: dict[str, list[str]], name: str) -> None:
     found = differences_found[name]
-    assert any(all(part in text for part in FAULTS[name].report) for text in found), found
+    assert any(all(part in text for part in DAMAGES[name].report) for text in found), found
 
 
 def test_a_forged_confirmation_is_reported(differences_found: dict[str, list[str]]) -> None:
@@ -186,10 +186,10 @@ def test_a_correct_payment_has_no_difference(differences_found: dict[str, list[s
     assert differences_found["nothing"] == []
 
 
-def test_a_running_daemon_has_no_difference(make_till: MerchantMaker, customer: Customer) -> None:
+def test_a_running_daemon_has_no_difference(make_merchant: MerchantMaker, customer: Customer) -> None:
     """Paid, confirmed, replaced, double-spent and late payments are all correct."""
-    till = make_till(PAYMENT_EXPIRY="3").open()
-    paid, bumped, robbed, late = (till.request(confirmations=1) for _ in range(4))
+    merchant = make_merchant(PAYMENT_EXPIRY="3").open()
+    paid, bumped, robbed, late = (merchant.request(confirmations=1) for _ in range(4))
     customer.pay(paid.address, paid.amount_sats)
     old = customer.pay(bumped.address, bumped.amount_sats)
     stolen = customer.pay(robbed.address, robbed.amount_sats)
@@ -198,36 +198,38 @@ def test_a_running_daemon_has_no_difference(make_till: MerchantMaker, customer: 
     new = customer.bump_fee(old)
     bumped.wait("received", txid=new.txid)
     customer.mine_only(customer.sign_double_spend(stolen).raw)
-    till.node.mine()
+    merchant.node.mine()
     paid.wait("confirmed")
     late.wait("expired")
     customer.pay(late.address, late.amount_sats)
     late.wait("expired", late=True)
     robbed.wait("expired")
-    assert till.installation.manage_json("audit") == {
+    assert merchant.installation.manage_json("audit") == {
         "differences": [],
         "not_checked": [],
         "requests": 4,
-        "height": till.node.rpc("getblockcount"),
+        "height": merchant.node.rpc("getblockcount"),
     }
-    done = till.installation.manage("audit")
+    done = merchant.installation.manage("audit")
     assert done.stdout.splitlines()[-1].endswith("no difference.")
 
 
-def test_an_address_missing_from_the_table_is_reported(make_till: MerchantMaker, customer: Customer) -> None:
+def test_an_address_missing_from_the_table_is_reported(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
     """The daemon would not see money to the address. The next start stores it, and no request gets it."""
-    till = make_till(ADDRESS_POOL="3").open()
-    lost = till.node.rpc("getnewaddress", "nodetill", "bech32", wallet=till.wallet)
-    done = till.installation.manage("audit", "--patience", "0")
+    merchant = make_merchant(ADDRESS_POOL="3").open()
+    lost = merchant.node.rpc("getnewaddress", "nodetill", "bech32", wallet=merchant.wallet)
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert lost in done.stdout
-    till.daemon.restart()
-    till.daemon.wait_for_line("addresses of the wallet taken in", "count=1")
-    assert till.installation.manage_json("audit")["differences"] == []
-    assert lost not in {till.request().address for _ in range(6)}
+    merchant.daemon.restart()
+    merchant.daemon.wait_for_line("addresses of the wallet taken in", "count=1")
+    assert merchant.installation.manage_json("audit")["differences"] == []
+    assert lost not in {merchant.request().address for _ in range(6)}
     customer.pay(lost, 5_000)
-    with till.database():
-        till.wait(
+    with merchant.database():
+        merchant.wait(
             lambda: Output.select().join(Address).where(Address.address == lost).count() == 1,
             "store the output",
         )
@@ -240,62 +242,62 @@ def test_a_check_that_the_whitelist_forbids_is_reported(
     allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel", "gettransaction"}))
     node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
     node.fund_customer()
-    till = Merchant(node, tmp_path).open()
+    merchant = Merchant(node, tmp_path).open()
     try:
-        till.daemon.wait_for_line(
+        merchant.daemon.wait_for_line(
             "check for addresses missing from the database skipped",
             "getaddressesbylabel: add it to rpcwhitelist",
         )
-        customer, order = Customer(node), till.request(confirmations=1)
+        customer, order = Customer(node), merchant.request(confirmations=1)
         # The daemon first sees the payment in a block, and can't request its time from the wallet.
         customer.mine_only(customer.write({order.address: order.amount_sats}).raw)
         order.wait("confirmed")
-        till.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
-        report = till.installation.manage_json("audit")
+        merchant.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
+        report = merchant.installation.manage_json("audit")
         assert report["differences"] == []
         assert "getaddressesbylabel" in report["not_checked"][0]
     finally:
-        till.close()
+        merchant.close()
 
 
-def test_a_daemon_that_is_behind_is_a_difference(make_till: MerchantMaker) -> None:
-    till = make_till().open()
-    till.request()
-    till.daemon.stop()
-    till.node.mine()
-    done = till.installation.manage("audit", "--patience", "0")
+def test_a_daemon_that_is_behind_is_a_difference(make_merchant: MerchantMaker) -> None:
+    merchant = make_merchant().open()
+    merchant.request()
+    merchant.daemon.stop()
+    merchant.node.mine()
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert "does not end at bitcoind's tip" in done.stdout
 
 
 def test_the_audit_works_on_postgresql(
-    make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
+    make_merchant: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
-    till = make_till(DATABASE_URL=postgres.new_database()).open()
-    order = till.request()
+    merchant = make_merchant(DATABASE_URL=postgres.new_database()).open()
+    order = merchant.request()
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    assert till.installation.manage_json("audit")["differences"] == []
-    till.daemon.stop()
-    with till.database():
+    assert merchant.installation.manage_json("audit")["differences"] == []
+    merchant.daemon.stop()
+    with merchant.database():
         _set(Output, order, amount_sats=30_000)
-    done = till.installation.manage("audit", "--patience", "0")
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert f"{order.id}: output " in done.stdout
     assert "has 20000 sats, stored are 30000" in done.stdout
 
 
-def test_a_missing_database_is_not_created(make_till: MerchantMaker, tmp_path: Path) -> None:
+def test_a_missing_database_is_not_created(make_merchant: MerchantMaker, tmp_path: Path) -> None:
     """The audit creates no file and no table."""
     path = tmp_path / "nodetill.db"
-    till = make_till(DATABASE_URL=f"sqlite:///{path}")
-    done = till.installation.manage("audit")
+    merchant = make_merchant(DATABASE_URL=f"sqlite:///{path}")
+    done = merchant.installation.manage("audit")
     assert done.returncode == 1
     assert done.stderr.startswith("nodetill: there is no database ")
     assert not path.exists()
 
 
-def _stored(till: Merchant) -> list[list[str]]:
+def _stored(merchant: Merchant) -> list[list[str]]:
     """Return each row of each table."""
-    with till.database():
+    with merchant.database():
         return [sorted(map(repr, table.select().tuples())) for table in Table.__subclasses__()]

@@ -24,84 +24,87 @@ def new_database() -> NewDatabase:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
+def merchant(make_merchant: MerchantMaker) -> Merchant:
     """Return an open merchant, whose database the tests replace."""
-    return make_till().open()
+    return make_merchant().open()
 
 
 def test_a_backup_of_a_database_in_use_can_be_restored(
-    till: Merchant, customer: Customer, tmp_path: Path
+    merchant: Merchant, customer: Customer, tmp_path: Path
 ) -> None:
     """The daemon finds later payments in the chain, and no address is used for a second request.
 
     The audit names the later addresses of the wallet, which the backup does not have.
     """
-    before, paid_later = till.request(confirmations=1), till.request(confirmations=1)
+    before, paid_later = merchant.request(confirmations=1), merchant.request(confirmations=1)
     customer.pay(before.address, before.amount_sats)
     before.wait("received")
     copy = tmp_path / "copy.db"
-    assert till.installation.manage_json("database", "backup", str(copy))["size_bytes"] == copy.stat().st_size
+    assert (
+        merchant.installation.manage_json("database", "backup", str(copy))["size_bytes"]
+        == copy.stat().st_size
+    )
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["copy.db"]
-    since = till.request()
+    since = merchant.request()
     customer.pay(paid_later.address, paid_later.amount_sats)
-    till.node.mine()
+    merchant.node.mine()
     paid_later.wait("confirmed")
 
-    till.installation.stop()
-    _restore(till, copy)
-    retired = till.installation.manage_json("database", "retire-pool")["retired"]
+    merchant.installation.stop()
+    _restore(merchant, copy)
+    retired = merchant.installation.manage_json("database", "retire-pool")["retired"]
     assert retired > 0
-    till.daemon.start()
-    till.web.start()
-    till.installation.wait_ready()
+    merchant.daemon.start()
+    merchant.web.start()
+    merchant.installation.wait_ready()
 
     before.wait("confirmed")
     paid_later.wait("confirmed")
-    assert till.client.get(since.path).status == 404
-    assert till.request().address != since.address
-    *differences, _ = till.installation.manage("audit").stdout.splitlines()
+    assert merchant.client.get(since.path).status == 404
+    assert merchant.request().address != since.address
+    *differences, _ = merchant.installation.manage("audit").stdout.splitlines()
     assert all("is not in the database" in line for line in differences), differences
 
 
-def _restore(till: Merchant, copy: Path) -> None:
+def _restore(merchant: Merchant, copy: Path) -> None:
     """Replace the database by the copy, with the steps of docs/install.md."""
-    name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    name = merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     for beside in ("", "-wal", "-shm"):
         Path(name + beside).unlink(missing_ok=True)
     shutil.copy(copy, name)
 
 
-def test_a_backup_replaces_no_file(till: Merchant, tmp_path: Path) -> None:
+def test_a_backup_replaces_no_file(merchant: Merchant, tmp_path: Path) -> None:
     """A backup that fails leaves no partial file."""
     there = tmp_path / "there.db"
     there.write_text("last week's")
-    refused = till.installation.manage("database", "backup", str(there))
+    refused = merchant.installation.manage("database", "backup", str(there))
     assert refused.returncode == 1
     assert refused.stderr == f"nodetill: {there} is there already: choose another name\n"
     assert there.read_text() == "last week's"
-    refused = till.installation.manage("database", "backup", str(tmp_path / "nowhere" / "copy.db"))
+    refused = merchant.installation.manage("database", "backup", str(tmp_path / "nowhere" / "copy.db"))
     assert refused.returncode == 1
     assert "No such file" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["there.db"]
 
 
 def test_a_dump_of_postgresql_can_be_restored(
-    make_till: MerchantMaker, customer: Customer, postgres: PostgresServer, tmp_path: Path
+    make_merchant: MerchantMaker, customer: Customer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    till = make_till(DATABASE_URL=postgres.new_database()).open()
-    order = till.request(confirmations=1)
+    merchant = make_merchant(DATABASE_URL=postgres.new_database()).open()
+    order = merchant.request(confirmations=1)
     dump = tmp_path / "nodetill.dump"
-    _postgres("pg_dump", "--format=custom", f"--file={dump}", till.installation.settings["DATABASE_URL"])
-    till.installation.stop()
+    _postgres("pg_dump", "--format=custom", f"--file={dump}", merchant.installation.settings["DATABASE_URL"])
+    merchant.installation.stop()
     customer.pay(order.address, order.amount_sats)
-    till.node.mine()
+    merchant.node.mine()
     restored = postgres.new_database()
     _postgres("pg_restore", "--exit-on-error", f"--dbname={restored}", str(dump))
-    for server in (till.daemon, till.web):
-        server.environ["DATABASE_URL"] = till.installation.environ["DATABASE_URL"] = restored
-    till.installation.manage_json("database", "retire-pool")
-    till.installation.start()
+    for server in (merchant.daemon, merchant.web):
+        server.environ["DATABASE_URL"] = merchant.installation.environ["DATABASE_URL"] = restored
+    merchant.installation.manage_json("database", "retire-pool")
+    merchant.installation.start()
     order.wait("confirmed")
 
 

@@ -23,17 +23,19 @@ SATS = 271_980
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
-    """Open a till with an operator. The shop is on this machine, so its webhooks need a permission."""
-    return make_till(OPERATOR_PASSWORD=PASSWORD, WEBHOOK_PRIVATE_HOSTS="127.0.0.1", CONFIRMATIONS="1").open()
+def merchant(make_merchant: MerchantMaker) -> Merchant:
+    """Open a merchant with an operator. WEBHOOK_PRIVATE_HOSTS allows webhooks to a shop on this machine."""
+    return make_merchant(
+        OPERATOR_PASSWORD=PASSWORD, WEBHOOK_PRIVATE_HOSTS="127.0.0.1", CONFIRMATIONS="1"
+    ).open()
 
 
 @pytest.fixture(scope="module")
-def shop(till: Merchant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shop(merchant: Merchant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run the shop, and yield its address."""
     (port,) = free_ports(1)
     environ = {
-        "NODETILL_URL": f"{till.installation.url}/",
+        "NODETILL_URL": f"{merchant.installation.url}/",
         "PORT": str(port),
         "PATH": os.environ["PATH"],
     }
@@ -62,8 +64,8 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.mark.broad
-def test_the_shop_connects_and_sells(till: Merchant, shop: str, page: Page, customer: Customer) -> None:
-    """One button connects it. The customer pays, and comes back to the shop, which knows of the payment."""
+def test_the_shop_connects_and_sells(merchant: Merchant, shop: str, page: Page, customer: Customer) -> None:
+    """One button connects the shop. The customer pays, and returns to the shop, which shows the payment."""
     page.goto(f"{shop}/admin")
     expect(page.get_by_text("Not connected yet.")).to_be_visible()
     page.get_by_role("button", name="Connect to Nodetill").click()
@@ -80,7 +82,7 @@ def test_the_shop_connects_and_sells(till: Merchant, shop: str, page: Page, cust
     sent = customer.pay(address[1].lower(), SATS)
     page.wait_for_url(f"{shop}/orders/*")
     shows(page, "Your payment is on its way.")
-    till.node.mine()
+    merchant.node.mine()
     shows(page, "Paid. We are packing your socks!")
     assert sent.txid
 
@@ -96,8 +98,8 @@ def shows(page: Page, words: str) -> None:
 
 
 @pytest.mark.broad
-def test_a_stranger_connects_no_shop(shop: str) -> None:
-    """The key comes without the number that the shop has made, so the shop refuses it."""
+def test_a_stranger_cannot_connect_the_shop(shop: str) -> None:
+    """The key comes without the shop's nonce, so the shop refuses it."""
     port = int(shop.rpartition(":")[2])
     body = b"apiKey=nt_x&permissions%5B%5D=btcpay.store.canviewinvoices%3Ax"
     form = {"Content-Type": "application/x-www-form-urlencoded"}

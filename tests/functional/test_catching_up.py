@@ -15,13 +15,13 @@ MISSED = 5
 
 
 def test_the_heartbeat_has_the_number_of_missed_blocks(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Statuses are old while the daemon reads missed blocks, and /health shows the distance."""
-    stage.begin()
-    stage.daemon.stop()
+    scenario.begin()
+    scenario.daemon.stop()
     for _ in range(MISSED):
-        stage.world.mine()
+        scenario.chain.mine()
     seen: list[int] = []
 
     def record_beat(now: Any, node_height: int | None, *rest: Any) -> None:
@@ -31,20 +31,20 @@ def test_the_heartbeat_has_the_number_of_missed_blocks(
 
     monkeypatch.setattr(vitals, "beat", record_beat)
     monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0)
-    stage.daemon.start()
-    assert stage.daemon.look(PATIENCE_SECONDS)
+    scenario.daemon.start()
+    assert scenario.daemon.look(PATIENCE_SECONDS)
     assert seen[0] == MISSED
     assert seen[-1] == 0
 
 
 def test_the_scripts_of_all_missed_blocks_are_looked_up_at_once(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database may be on another machine, so the daemon sends one query for all blocks."""
-    stage.begin()
-    stage.daemon.stop()
+    scenario.begin()
+    scenario.daemon.stop()
     for _ in range(MISSED):
-        stage.world.mine()
+        scenario.chain.mine()
     queried: list[set[bytes]] = []
 
     def record_query(scripts: Iterable[bytes]) -> dict[bytes, int]:
@@ -52,6 +52,6 @@ def test_the_scripts_of_all_missed_blocks_are_looked_up_at_once(
         return find_scripts(queried[-1])
 
     monkeypatch.setattr(watchlist, "find_scripts", record_query)
-    stage.daemon.start()
-    assert stage.daemon.look(PATIENCE_SECONDS)
+    scenario.daemon.start()
+    assert scenario.daemon.look(PATIENCE_SECONDS)
     assert len(queried) == 1

@@ -25,119 +25,121 @@ BLOCKS_KEPT = 5
 
 
 @pytest.mark.broad
-def test_the_operators_command_makes_the_daemon_follow(make_till: MerchantMaker, customer: Customer) -> None:
+def test_the_operators_command_makes_the_daemon_follow(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
     """The command first prints its effect. No status changes before it."""
-    till = make_till().open()
-    kept, lost = till.request(confirmations=1), till.request(confirmations=1)
+    merchant = make_merchant().open()
+    kept, lost = merchant.request(confirmations=1), merchant.request(confirmations=1)
     customer.pay(kept.address, kept.amount_sats)
-    till.node.mine()
+    merchant.node.mine()
     kept.wait("confirmed")
     sent = customer.pay(lost.address, lost.amount_sats)
-    refused = till.installation.manage("chain", "follow", "--yes")
+    refused = merchant.installation.manage("chain", "follow", "--yes")
     assert refused.returncode == 1
     assert "follows it by itself" in refused.stderr
-    till.node.mine(2)
+    merchant.node.mine(2)
     lost.wait("confirmed")
-    top = till.node.rpc("getblockhash", till.node.rpc("getblockcount") - 1)
-    till.node.rpc("invalidateblock", top)
+    top = merchant.node.rpc("getblockhash", merchant.node.rpc("getblockcount") - 1)
+    merchant.node.rpc("invalidateblock", top)
     # The payment is in no mempool now, because a block on the other branch spends its coin.
     customer.mine_only(customer.sign_double_spend(sent).raw)
-    till.wait_problem("behind the one already read")
+    merchant.wait_problem("behind the one already read")
     assert lost.now()["status"] == "confirmed"
 
-    till.daemon.stop()
-    with till.database():
+    merchant.daemon.stop()
+    with merchant.database():
         update_report(problems=[STALLED])
-    found = json.loads(till.installation.manage("doctor", "--json").stdout)["findings"]
+    found = json.loads(merchant.installation.manage("doctor", "--json").stdout)["findings"]
     assert any(each["part"] == "sync" and STALLED in each["text"] for each in found), found
-    till.daemon.start()
-    till.wait_problem("behind the one already read")
+    merchant.daemon.start()
+    merchant.wait_problem("behind the one already read")
 
-    unsure = till.installation.manage("chain", "follow")
+    unsure = merchant.installation.manage("chain", "follow")
     assert unsure.returncode == 1
     assert "1 outputs to your addresses are in those blocks" in unsure.stderr
     assert lost.now()["status"] == "confirmed"
-    followed = json.loads(till.installation.manage("chain", "follow", "--yes", "--json").stdout)
+    followed = json.loads(merchant.installation.manage("chain", "follow", "--yes", "--json").stdout)
     assert (followed["read_height"] - followed["fork_height"], followed["outputs_taken_back"]) == (2, 1)
     lost.wait("new")
     lost.wait_told("received", "confirmed", "reverted")
-    till.wait_well()
+    merchant.wait_well()
     kept.wait_told("received", "confirmed")
 
     # bitcoind may follow the other chain again, which has more work.
-    till.node.rpc("reconsiderblock", top)
+    merchant.node.rpc("reconsiderblock", top)
     lost.wait("confirmed")
-    till.wait_well()
+    merchant.wait_well()
 
 
 def test_a_stalled_chain_is_reported_with_the_command(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The report comes after an hour, and no event comes before the command. Then the new chain counts."""
     monkeypatch.setattr(stalled, "STALLED_SECONDS", 0.0)
-    stage.begin()
-    request = stage.request(AMOUNT_SATS)
-    stage.world.mine([stage.pay([(request, AMOUNT_SATS)])])
-    stage.settle()
-    rpc = stage.world.node.rpc
+    scenario.begin()
+    request = scenario.request(AMOUNT_SATS)
+    scenario.chain.mine([scenario.pay([(request, AMOUNT_SATS)])])
+    scenario.settle()
+    rpc = scenario.chain.node.rpc
     rpc("invalidateblock", rpc("getbestblockhash"))
-    stage.daemon.stop()
-    stage.daemon.start()
-    assert stage.daemon.work_until(lambda: STALLED in daemon_report().problems, PATIENCE_SECONDS)
-    stage.hold("stored events of a chain with less work")
+    scenario.daemon.stop()
+    scenario.daemon.start()
+    assert scenario.daemon.work_until(lambda: STALLED in daemon_report().problems, PATIENCE_SECONDS)
+    scenario.hold("stored events of a chain with less work")
     assert request.row().status == Status.CONFIRMED
 
     add_chain_to_follow(rpc("getbestblockhash"), datetime.now(UTC))
-    assert stage.daemon.work_until(lambda: request.row().status == Status.RECEIVED, PATIENCE_SECONDS)
-    assert stage.daemon.work_until(lambda: not pending_commands(), PATIENCE_SECONDS)
+    assert scenario.daemon.work_until(lambda: request.row().status == Status.RECEIVED, PATIENCE_SECONDS)
+    assert scenario.daemon.work_until(lambda: not pending_commands(), PATIENCE_SECONDS)
     events = [event.type for event in events_of(request.row())]
     assert events == ["payment.received", "payment.confirmed", "payment.reverted"]
-    assert stage.daemon.work_until(lambda: not daemon_report().problems, PATIENCE_SECONDS)
+    assert scenario.daemon.work_until(lambda: not daemon_report().problems, PATIENCE_SECONDS)
 
 
-def test_the_command_holds_only_for_its_chain(stage: Scenario) -> None:
+def test_the_command_holds_only_for_its_chain(scenario: Scenario) -> None:
     """bitcoind has left that chain. The daemon does not follow another chain with less work."""
-    stage.begin()
-    request = stage.request(AMOUNT_SATS)
-    stage.world.mine([stage.pay([(request, AMOUNT_SATS)])])
-    tip = stage.world.mine()
-    stage.settle()
-    rpc = stage.world.node.rpc
-    stage.daemon.stop()
+    scenario.begin()
+    request = scenario.request(AMOUNT_SATS)
+    scenario.chain.mine([scenario.pay([(request, AMOUNT_SATS)])])
+    tip = scenario.chain.mine()
+    scenario.settle()
+    rpc = scenario.chain.node.rpc
+    scenario.daemon.stop()
     add_chain_to_follow(tip, datetime.now(UTC))
     rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 1))
-    stage.daemon.start()
-    stage.hold("stored events of another chain with less work")
+    scenario.daemon.start()
+    scenario.hold("stored events of another chain with less work")
     assert request.row().status == Status.CONFIRMED
 
 
 @pytest.mark.broad
 def test_a_chain_without_a_shared_kept_block_can_be_followed(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A test network that began again has such a chain."""
     monkeypatch.setattr(block, "BLOCKS_KEPT", BLOCKS_KEPT)
-    stage.begin()
-    request = stage.request(AMOUNT_SATS)
-    sent = stage.pay([(request, AMOUNT_SATS)])
-    stage.world.mine([sent])
+    scenario.begin()
+    request = scenario.request(AMOUNT_SATS)
+    sent = scenario.pay([(request, AMOUNT_SATS)])
+    scenario.chain.mine([sent])
     for _ in range(3 * BLOCKS_KEPT):
-        stage.world.mine()
-    stage.settle()
-    rpc = stage.world.node.rpc
-    stage.daemon.stop()
+        scenario.chain.mine()
+    scenario.settle()
+    rpc = scenario.chain.node.rpc
+    scenario.daemon.stop()
     rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 3 * BLOCKS_KEPT))
-    stage.world.mine()
-    tip = stage.world.mine([sent])
-    stage.daemon.start()
-    stage.hold("stored events of a chain with less work")
+    scenario.chain.mine()
+    tip = scenario.chain.mine([sent])
+    scenario.daemon.start()
+    scenario.hold("stored events of a chain with less work")
     add_chain_to_follow(tip, datetime.now(UTC))
 
     def is_followed() -> bool:
         stored = stored_tip()
         return stored is not None and stored.hash == tip and not pending_commands()
 
-    assert stage.daemon.work_until(is_followed, PATIENCE_SECONDS)
+    assert scenario.daemon.work_until(is_followed, PATIENCE_SECONDS)
     [output] = outputs_at(request.row().address_id)
     assert (output.txid, output.block_hash) == (sent.txid, tip)
     assert request.row().status == Status.CONFIRMED

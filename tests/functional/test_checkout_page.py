@@ -16,9 +16,9 @@ EXPIRY = "5"
 
 
 @pytest.fixture(scope="module")
-def hasty(make_till: MerchantMaker) -> Merchant:
+def hasty(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose requests expire after a few seconds."""
-    return make_till(PAYMENT_EXPIRY=EXPIRY).open()
+    return make_merchant(PAYMENT_EXPIRY=EXPIRY).open()
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def visit(browser: Browser) -> Iterator[Visit]:
     foreign: list[str] = []
 
     def open_page(order: Order) -> Page:
-        url = f"{order.till.installation.url}/pay/{order.id}"
+        url = f"{order.merchant.installation.url}/pay/{order.id}"
 
         def note(request: Request) -> None:
             if request.is_navigation_request():
                 loads.append(request.url)
-            if not request.url.startswith(order.till.installation.url):
+            if not request.url.startswith(order.merchant.installation.url):
                 foreign.append(request.url)
 
         def note_fault(message: ConsoleMessage) -> None:
@@ -69,10 +69,10 @@ def wait_for_page(page: Page, headline: str, *words: str) -> None:
 
 
 def test_the_page_follows_a_payment_to_its_last_confirmation(
-    till: Merchant, customer: Customer, visit: Visit
+    merchant: Merchant, customer: Customer, visit: Visit
 ) -> None:
     """The page shows a part, the receipt, each confirmation, and the link back to the shop."""
-    order = till.request(confirmations=3, redirect_url="https://shop.example/thanks", label="Socks")
+    order = merchant.request(confirmations=3, redirect_url="https://shop.example/thanks", label="Socks")
     page = visit(order)
     wait_for_page(page, "Waiting for your payment", "0.00020000", "10.00\xa0EUR", "Socks")
     wallet = page.get_by_role("link", name="Open in wallet")
@@ -89,9 +89,9 @@ def test_the_page_follows_a_payment_to_its_last_confirmation(
     wait_for_page(page, "Payment received", "0 of 3")
     expect(page.get_by_role("img", name="QR code")).to_have_count(0)
     for number in (1, 2):
-        till.node.mine()
+        merchant.node.mine()
         wait_for_page(page, f"Confirmation {number} of 3", f"{number} of 3")
-    till.node.mine()
+    merchant.node.mine()
     wait_for_page(page, "Payment confirmed", "3 of 3")
     back = page.get_by_role("link", name="Back to the shop")
     expect(back).to_have_attribute("href", "https://shop.example/thanks")
@@ -119,9 +119,9 @@ def test_an_expired_part_is_shown_with_advice(hasty: Merchant, customer: Custome
 
 
 def test_a_double_spend_is_shown_and_can_be_paid_again(
-    till: Merchant, customer: Customer, visit: Visit
+    merchant: Merchant, customer: Customer, visit: Visit
 ) -> None:
-    order = till.request()
+    order = merchant.request()
     page = visit(order)
     sent = customer.pay(order.address, order.amount_sats)
     wait_for_page(page, "Payment received")
@@ -132,9 +132,11 @@ def test_a_double_spend_is_shown_and_can_be_paid_again(
     wait_for_page(page, "Payment received")
 
 
-def test_a_fee_bump_changes_only_the_transaction(till: Merchant, customer: Customer, visit: Visit) -> None:
+def test_a_fee_bump_changes_only_the_transaction(
+    merchant: Merchant, customer: Customer, visit: Visit
+) -> None:
     """The payment is still received, and the page shows the new txid."""
-    order = till.request()
+    order = merchant.request()
     page = visit(order)
     sent = customer.pay(order.address, order.amount_sats)
     wait_for_page(page, "Payment received", sent.txid[:8])
@@ -142,8 +144,8 @@ def test_a_fee_bump_changes_only_the_transaction(till: Merchant, customer: Custo
     wait_for_page(page, "Payment received", bumped.txid[:8])
 
 
-def test_an_overpayment_is_shown(till: Merchant, customer: Customer, visit: Visit) -> None:
-    order = till.request()
+def test_an_overpayment_is_shown(merchant: Merchant, customer: Customer, visit: Visit) -> None:
+    order = merchant.request()
     page = visit(order)
     customer.pay(order.address, order.amount_sats + 1_000)
     wait_for_page(page, "Payment received", "0.00001000\xa0BTC more than was due")

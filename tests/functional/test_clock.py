@@ -4,21 +4,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon import loop
+from daemon import loop, reconciler
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
 
 def test_a_clock_that_was_a_day_ahead_expires_no_later_request(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine starts with a wrong clock, and NTP corrects it. A new request then has its full time."""
-    stage.begin()
-    stage.daemon.stop()
+    scenario.begin()
+    scenario.daemon.stop()
     with monkeypatch.context() as wrong:
-        wrong.setattr(loop, "_now", lambda: datetime.now(UTC) + timedelta(days=1))
-        stage.daemon.start()
-        assert stage.daemon.look(PATIENCE_SECONDS)
-    request = stage.request(2_000, expiry=timedelta(hours=1))
-    stage.pay([(request, 1_000)])
-    stage.settle()
+        for module in (loop, reconciler):
+            wrong.setattr(module, "_now", lambda: datetime.now(UTC) + timedelta(days=1))
+        scenario.daemon.start()
+        assert scenario.daemon.look(PATIENCE_SECONDS)
+    request = scenario.request(2_000, expiry=timedelta(hours=1))
+    scenario.pay([(request, 1_000)])
+    scenario.settle()
     assert request.row().status == "underpaid"

@@ -15,16 +15,16 @@ CONNECTIONS = 3
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
+def merchant(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose daemon reconciles only after an hour."""
-    return make_till(RECONCILE_INTERVAL="3600").open()
+    return make_merchant(RECONCILE_INTERVAL="3600").open()
 
 
-def test_invented_transaction_ids_delay_no_other_payment(till: Merchant, customer: Customer) -> None:
+def test_invented_transaction_ids_delay_no_other_payment(merchant: Merchant, customer: Customer) -> None:
     """During the flood, the daemon sees payments of others and accepts another seller's hints."""
-    loud = till.installation.client(till.installation.manage_json("seller", "add", LOUD)["api_key"])
+    loud = merchant.installation.client(merchant.installation.manage_json("seller", "add", LOUD)["api_key"])
     body = {"seller_id": LOUD, "amount_fiat": "10.00", "currency": "EUR"}
-    made = till.wait(lambda: _created(loud.post("/api/v1/payments", body)), "answer the loud seller")
+    made = merchant.wait(lambda: _created(loud.post("/api/v1/payments", body)), "answer the loud seller")
     path = f"/api/v1/payments/{made}/transactions"
     is_done, statuses = Event(), list[int]()
 
@@ -36,12 +36,12 @@ def test_invented_transaction_ids_delay_no_other_payment(till: Merchant, custome
     for each in flooding:
         each.start()
     try:
-        till.wait(lambda: len(statuses) > 100, "answer the flood")
+        merchant.wait(lambda: len(statuses) > 100, "answer the flood")
         for _ in range(PAYMENTS):
             before = len(statuses)
-            order = till.request(confirmations=1)
+            order = merchant.request(confirmations=1)
             sent = customer.pay(order.address, order.amount_sats)
-            answer = till.client.post(f"{order.path}/transactions", {"txid": sent.txid})
+            answer = merchant.client.post(f"{order.path}/transactions", {"txid": sent.txid})
             assert answer.status == 202
             order.wait("received")
             assert len(statuses) > before, "the flood has ended"
@@ -50,7 +50,7 @@ def test_invented_transaction_ids_delay_no_other_payment(till: Merchant, custome
         for each in flooding:
             each.join(30)
     assert set(statuses) <= {202, 429}
-    assert not [line for line in till.daemon.lines() if "cannot be used" in line]
+    assert not [line for line in merchant.daemon.lines() if "cannot be used" in line]
 
 
 def _created(answer: object) -> str | None:

@@ -17,68 +17,70 @@ pytestmark = pytest.mark.bitcoind
 
 
 @contextmanager
-def down(till: Merchant) -> Iterator[None]:
+def down(merchant: Merchant) -> Iterator[None]:
     """Stop the daemon for the length of the block."""
-    assert till.daemon.stop() == 0
+    assert merchant.daemon.stop() == 0
     yield
-    till.daemon.start()
+    merchant.daemon.start()
 
 
-def test_a_missed_payment_has_the_time_of_its_mempool_entry(till: Merchant, customer: Customer) -> None:
+def test_a_missed_payment_has_the_time_of_its_mempool_entry(merchant: Merchant, customer: Customer) -> None:
     """The request is received at the start. The payment's first_seen_at is bitcoind's time."""
-    order = till.request()
-    with down(till):
+    order = merchant.request()
+    with down(merchant):
         sent = customer.pay(order.address, order.amount_sats)
-        entered_at = till.node.rpc("getmempoolentry", sent.txid)["time"]
+        entered_at = merchant.node.rpc("getmempoolentry", sent.txid)["time"]
         wait_until(lambda: datetime.now(UTC).timestamp() > entered_at + 2, what="two seconds to pass")
     (part,) = order.wait("received", txid=sent.txid)["transactions"]
     assert datetime.fromisoformat(part["first_seen_at"]).timestamp() == entered_at
     order.wait_told("received")
 
 
-def test_a_missed_double_spend_is_found_at_the_start(till: Merchant, customer: Customer) -> None:
+def test_a_missed_double_spend_is_found_at_the_start(merchant: Merchant, customer: Customer) -> None:
     """The start looks up each unconfirmed payment at bitcoind."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    with down(till):
+    with down(merchant):
         double_spend = customer.double_spend(sent)
     order.wait("new")
     assert order.transactions()[sent.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")
 
 
-def test_a_missed_double_spend_in_a_block_is_found(till: Merchant, customer: Customer) -> None:
+def test_a_missed_double_spend_in_a_block_is_found(merchant: Merchant, customer: Customer) -> None:
     """The daemon did not see the payment leave the mempool."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    with down(till):
+    with down(merchant):
         customer.mine_only(customer.sign_double_spend(sent).raw)
-        till.node.mine(2)
+        merchant.node.mine(2)
     order.wait("new")
     order.wait_told("received", "reverted")
 
 
-def test_a_missed_fee_bump_has_no_event(till: Merchant, customer: Customer) -> None:
+def test_a_missed_fee_bump_has_no_event(merchant: Merchant, customer: Customer) -> None:
     """The daemon finds the replacement and the original together. received_at stays the same."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats)
     received_at = order.wait("received")["received_at"]
-    with down(till):
+    with down(merchant):
         bumped = customer.bump_fee(sent)
     order.wait("received", txid=bumped.txid, received_at=received_at)
     order.wait_told("received")
 
 
-def test_payments_in_ten_missed_blocks_are_found_after_a_sweep(till: Merchant, customer: Customer) -> None:
+def test_payments_in_ten_missed_blocks_are_found_after_a_sweep(
+    merchant: Merchant, customer: Customer
+) -> None:
     """The daemon finds payments in the chain, also if the wallet has spent them."""
-    order, other = till.request(), till.request()
-    with down(till):
+    order, other = merchant.request(), merchant.request()
+    with down(merchant):
         customer.pay(order.address, order.amount_sats)
-        till.node.mine()
-        till.node.rpc("sendall", [customer.address()], wallet=till.wallet)
-        till.node.mine(9)
+        merchant.node.mine()
+        merchant.node.rpc("sendall", [customer.address()], wallet=merchant.wallet)
+        merchant.node.mine(9)
         customer.pay(other.address, other.amount_sats)
     order.wait("confirmed", confirmations=10)
     letters = order.wait_told("received", "confirmed")
@@ -86,50 +88,50 @@ def test_payments_in_ten_missed_blocks_are_found_after_a_sweep(till: Merchant, c
     other.wait_told("received")
 
 
-def test_payments_in_a_thousand_missed_blocks_are_confirmed(till: Merchant, customer: Customer) -> None:
+def test_payments_in_a_thousand_missed_blocks_are_confirmed(merchant: Merchant, customer: Customer) -> None:
     """Each payment has all its events and emails, and the confirmations of the chain."""
-    orders = [till.request() for _ in range(3)]
-    with down(till):
+    orders = [merchant.request() for _ in range(3)]
+    with down(merchant):
         for order in orders:
             customer.pay(order.address, order.amount_sats)
-            till.node.mine(350)
+            merchant.node.mine(350)
     for order in orders:
         order.wait("confirmed")
         order.wait_told("received", "confirmed")
-    till.wait_tip()
+    merchant.wait_tip()
     assert orders[0].now()["confirmations"] == 1050
 
 
-def test_a_killed_daemon_sends_each_event_once(till: Merchant, customer: Customer) -> None:
+def test_a_killed_daemon_sends_each_event_once(merchant: Merchant, customer: Customer) -> None:
     """The next start continues after each kill. A repeated email has the same Message-ID."""
-    orders = [till.request(confirmations=1) for _ in range(6)]
+    orders = [merchant.request(confirmations=1) for _ in range(6)]
     for number, order in enumerate(orders):
-        till.daemon.wait_for_line("daemon started")
+        merchant.daemon.wait_for_line("daemon started")
         customer.pay(order.address, order.amount_sats)
         if number % 2:
-            till.wait(order.events, "store an event")
-        till.daemon.kill()
-        till.daemon.start()
-    till.node.mine()
-    till.daemon.kill()
-    till.daemon.start()
+            merchant.wait(order.events, "store an event")
+        merchant.daemon.kill()
+        merchant.daemon.start()
+    merchant.node.mine()
+    merchant.daemon.kill()
+    merchant.daemon.start()
     for order in orders:
         order.wait("confirmed", confirmations=1)
-        till.wait(order.is_all_delivered, "deliver all events")
+        merchant.wait(order.is_all_delivered, "deliver all events")
         assert order.events() == ["received", "confirmed"]
         assert {letter["Message-ID"] for letter in order.letters()} == set(order.mailed())
 
 
-def test_the_log_has_the_progress_of_catching_up(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_has_the_progress_of_catching_up(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line has the number of blocks that the daemon has read, and the total."""
-    stage.begin()
-    stage.daemon.stop()
+    scenario.begin()
+    scenario.daemon.stop()
     for _ in range(3):
-        stage.world.mine()
+        scenario.chain.mine()
     logger = CapturingLogger()
     monkeypatch.setattr(progress, "log", logger)
     monkeypatch.setattr(progress, "TELL_SECONDS", 0.0)
-    stage.daemon.start()
-    stage.settle()
+    scenario.daemon.start()
+    scenario.settle()
     lines = [(call.args[0], call.kwargs["done"], call.kwargs["total"]) for call in logger.calls]
     assert lines[-1] == ("catching up", 3, 3)

@@ -67,7 +67,7 @@ FEW_BLOCKS = 6
 
 
 @pytest.fixture(scope="module")
-def scenario(
+def kill_scenario(
     start_node: Callable[..., RegtestNode],
     new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
@@ -76,7 +76,7 @@ def scenario(
     directory = tmp_path_factory.mktemp("scenario")
     node = start_node()
     node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
-    world = ChainState(node).begin()
+    chain = ChainState(node).begin()
     with ExitStack() as stack:
         feed = stack.enter_context(ZmqForwarder(node))
         shop = stack.enter_context(Endpoint(answers(204)))
@@ -87,43 +87,43 @@ def scenario(
         open_database(settings.database_url.reveal())
         stack.callback(disconnect)
         new_webhook(new_seller(), url=shop.url, signing_secret=SECRET)
-        yield KillScenario(Scenario(world, as_in_process_daemon(daemon), settings), daemon, feed, shop)
+        yield KillScenario(Scenario(chain, as_in_process_daemon(daemon), settings), daemon, feed, shop)
 
 
-def test_a_daemon_killed_at_its_first_start_starts_again(scenario: KillScenario) -> None:
+def test_a_daemon_killed_at_its_first_start_starts_again(kill_scenario: KillScenario) -> None:
     """With a new database the daemon first stores its chain and the tip."""
     for place in FIRST_START:
-        scenario.daemon.start(place)
-        wait_until(lambda: scenario.daemon.is_dead, what=f"a kill at {place}")
+        kill_scenario.daemon.start(place)
+        wait_until(lambda: kill_scenario.daemon.is_dead, what=f"a kill at {place}")
 
 
 @pytest.mark.parametrize("place", cases(USUAL, USUAL[::4]))
-def test_a_daemon_killed_at_any_failpoint_loses_nothing(scenario: KillScenario, place: str) -> None:
+def test_a_daemon_killed_at_any_failpoint_loses_nothing(kill_scenario: KillScenario, place: str) -> None:
     """After the next start all statuses are correct. Each event comes at least once, in order."""
-    daemon = scenario.daemon
+    daemon = kill_scenario.daemon
     for arrival in range(1, 4 if KILLS else 2):
-        scenario.begin()
+        kill_scenario.begin()
         if place == "rpc.loadwallet":
-            scenario.stage.world.node.rpc("unloadwallet", "nodetill")
+            kill_scenario.scenario.chain.node.rpc("unloadwallet", "nodetill")
         if place.startswith("pool-checked"):
             wait_until(free_count, what="free addresses, which the daemon will hold")
         daemon.stop()
         daemon.blocks_kept = FEW_BLOCKS if place in READ_AGAIN else BLOCKS_KEPT
         daemon.start(f"{place}:{arrival}", **SPECIAL.get(place, {}))
-        scenario.run()
+        kill_scenario.run()
         assert daemon.is_dead or arrival > 1, f"{place} was not reached; the log:\n{daemon.words()}"
-        scenario.finish()
+        kill_scenario.finish()
 
 
-def test_a_daemon_killed_at_random_moments_loses_nothing(scenario: KillScenario) -> None:
+def test_a_daemon_killed_at_random_moments_loses_nothing(kill_scenario: KillScenario) -> None:
     """The kills come during payments and blocks. A message comes twice only because of a kill."""
     chance = random.Random(KILLS)
-    daemon, kills = scenario.daemon, scenario.daemon.kills + (KILLS or 15)
+    daemon, kills = kill_scenario.daemon, kill_scenario.daemon.kills + (KILLS or 15)
     daemon.blocks_kept = BLOCKS_KEPT
     while daemon.kills < kills:
-        scenario.begin()
-        before = repeats(scenario), daemon.kills
-        scenario.run(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
-        scenario.finish()
+        kill_scenario.begin()
+        before = repeats(kill_scenario), daemon.kills
+        kill_scenario.run(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
+        kill_scenario.finish()
         # In each scenario the API requests one message again.
-        assert repeats(scenario) - before[0] <= daemon.kills - before[1] + 1
+        assert repeats(kill_scenario) - before[0] <= daemon.kills - before[1] + 1

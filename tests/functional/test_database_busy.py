@@ -20,27 +20,27 @@ def new_database() -> NewDatabase:
 
 
 @contextmanager
-def _locked(till: Merchant) -> Iterator[None]:
+def _locked(merchant: Merchant) -> Iterator[None]:
     """Lock the database for the length of the block."""
-    path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    path = merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield
         connection.execute("ROLLBACK")
 
 
-def test_a_locked_database_delays_payments_without_loss(till: Merchant, customer: Customer) -> None:
+def test_a_locked_database_delays_payments_without_loss(merchant: Merchant, customer: Customer) -> None:
     """A new request gets 503. The daemon stores a payment and its block after the end of the lock."""
-    order = till.request(confirmations=1)
-    with _locked(till):
+    order = merchant.request(confirmations=1)
+    with _locked(merchant):
         customer.pay(order.address, order.amount_sats)
-        till.node.mine()
-        answer = till.client.post("/api/v1/payments", BODY)
+        merchant.node.mine()
+        answer = merchant.client.post("/api/v1/payments", BODY)
         assert answer.status == 503, answer.body
         assert answer.headers["Retry-After"].isdigit()
-        till.daemon.wait_for_line("level=error", "database")
+        merchant.daemon.wait_for_line("level=error", "database")
         assert order.now() == order.document
     order.wait("confirmed")
     order.wait_told("received", "confirmed")
-    assert till.request().now()["status"] == "new"
-    till.wait_well()
+    assert merchant.request().now()["status"] == "new"
+    merchant.wait_well()

@@ -65,29 +65,29 @@ def _remove_free_pages() -> None:
 
 
 @pytest.mark.parametrize("fault", [_read_only, _full])
-def test_the_daemon_continues_after_an_unwritable_database(stage: Scenario, fault: Any) -> None:
+def test_the_daemon_continues_after_an_unwritable_database(scenario: Scenario, fault: Any) -> None:
     """Payments, blocks and a reorg come during the fault. No event comes before it is stored."""
-    stage.begin()
-    requests = [stage.request(2_000) for _ in range(MANY)]
-    stage.world.mine()
-    stage.settle()
-    stage.daemon.stop()
+    scenario.begin()
+    requests = [scenario.request(2_000) for _ in range(MANY)]
+    scenario.chain.mine()
+    scenario.settle()
+    scenario.daemon.stop()
     _remove_free_pages()
     tip, events = stored_tip(), Event.select().count()
     with _unwritable(fault()):
-        stage.daemon.start()
-        stage.is_rough = True
-        sent = [stage.pay([(request, 2_000)], is_public=False) for request in requests]
-        stage.world.mine(sent)
-        stage.world.reorg(1, [sent])
+        scenario.daemon.start()
+        scenario.is_rough = True
+        sent = [scenario.pay([(request, 2_000)], is_public=False) for request in requests]
+        scenario.chain.mine(sent)
+        scenario.chain.reorg(1, [sent])
         until = datetime.now(UTC) + A_WHILE
-        stage.daemon.work_until(lambda: datetime.now(UTC) > until, 30)
+        scenario.daemon.work_until(lambda: datetime.now(UTC) > until, 30)
         assert stored_tip() == tip or fault is _full
         assert Event.select().count() == events
         assert {request.row().status for request in requests} == {"new"}
-    stage.settle()
+    scenario.settle()
     assert {request.row().status for request in requests} == {"confirmed"}
-    stage.end()
+    scenario.end()
 
 
 @pytest.mark.parametrize("fault", [_read_only, _full])
@@ -109,59 +109,61 @@ def test_a_request_that_cannot_be_stored_gets_503(tmp_path: Path, fault: Any) ->
         assert shop.post("/api/v1/payments", BODY).status == 201
 
 
-def _limit_files(till: Merchant, size: int) -> None:
+def _limit_files(merchant: Merchant, size: int) -> None:
     """Limit each file that the merchant's servers write: database, Maildir and log."""
-    for server in (till.daemon, till.web):
+    for server in (merchant.daemon, merchant.web):
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def _create(till: Merchant) -> ApiResponse:
+def _create(merchant: Merchant) -> ApiResponse:
     body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
-    return till.client.post("/api/v1/payments", body)
+    return merchant.client.post("/api/v1/payments", body)
 
 
-def test_a_full_disk_delays_payments_without_loss(till: Merchant, customer: Customer) -> None:
+def test_a_full_disk_delays_payments_without_loss(merchant: Merchant, customer: Customer) -> None:
     """Database, Maildir and log can't grow. The servers continue by themselves when there is space again."""
-    paid, order = till.request(confirmations=1), till.request(confirmations=1)
-    _limit_files(till, FULL_BYTES)
+    paid, order = merchant.request(confirmations=1), merchant.request(confirmations=1)
+    _limit_files(merchant, FULL_BYTES)
     customer.pay(paid.address, paid.amount_sats)
-    till.node.mine()
-    refused = _create(till)
+    merchant.node.mine()
+    refused = _create(merchant)
     assert refused.status == 503, refused.body
     assert refused.headers["Retry-After"].isdigit()
-    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have an old heartbeat")
+    merchant.wait(lambda: merchant.health().document["daemon"]["heartbeat_age"] > 3, "have an old heartbeat")
     assert paid.now() == paid.document
-    assert till.daemon.is_running
+    assert merchant.daemon.is_running
 
-    _limit_files(till, resource.RLIM_INFINITY)
+    _limit_files(merchant, resource.RLIM_INFINITY)
     paid.wait("confirmed")
     paid.wait_told("received", "confirmed")
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
     order.wait_told("received")
-    assert _create(till).status == 201
-    till.wait_well()
+    assert _create(merchant).status == 201
+    merchant.wait_well()
 
 
-def test_both_servers_stop_in_time_while_the_database_is_locked(till: Merchant) -> None:
+def test_both_servers_stop_in_time_while_the_database_is_locked(merchant: Merchant) -> None:
     """The exit status is 0 within five seconds."""
-    path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    path = merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        age = till.health().document["daemon"]["heartbeat_age"]
-        till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > age + 2, "wait for the lock")
+        age = merchant.health().document["daemon"]["heartbeat_age"]
+        merchant.wait(
+            lambda: merchant.health().document["daemon"]["heartbeat_age"] > age + 2, "wait for the lock"
+        )
         statuses: list[int] = []
-        caller = threading.Thread(target=lambda: statuses.append(_create(till).status))
+        caller = threading.Thread(target=lambda: statuses.append(_create(merchant).status))
         caller.start()
-        assert till.daemon.stop(CONTRACT_SECONDS) == 0
-        assert till.web.stop(CONTRACT_SECONDS + 1) == 0
+        assert merchant.daemon.stop(CONTRACT_SECONDS) == 0
+        assert merchant.web.stop(CONTRACT_SECONDS + 1) == 0
         caller.join()
         connection.execute("ROLLBACK")
     assert statuses in ([503], [])
-    till.daemon.start()
-    till.web.start()
-    till.web.wait_until(lambda: till.client.try_get("/health"), "answer")
-    till.wait_well()
+    merchant.daemon.start()
+    merchant.web.start()
+    merchant.web.wait_until(lambda: merchant.client.try_get("/health"), "answer")
+    merchant.wait_well()
 
 
 def _sold(answers: list[ApiResponse]) -> int:
@@ -172,12 +174,14 @@ def _has_sold_more(answers: list[ApiResponse], than: int) -> bool:
     return _sold(answers) > than
 
 
-def test_restarts_of_postgresql_under_load_lose_nothing(make_till: MerchantMaker, customer: Customer) -> None:
+def test_restarts_of_postgresql_under_load_lose_nothing(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
     """Calls get 503 during a restart. Each request with the answer 201 is stored. No payment is missing."""
     with PostgresServer() as server:
-        till = make_till(DATABASE_URL=server.new_database(), ADDRESS_POOL="200").open()
-        till.wait(lambda: till.health().document["addresses"]["free"] == 200, "fill the address pool")
-        orders = [till.request(confirmations=1) for _ in range(3)]
+        merchant = make_merchant(DATABASE_URL=server.new_database(), ADDRESS_POOL="200").open()
+        merchant.wait(lambda: merchant.health().document["addresses"]["free"] == 200, "fill the address pool")
+        orders = [merchant.request(confirmations=1) for _ in range(3)]
         customer.pay(orders[0].address, orders[0].amount_sats)
         orders[0].wait("received")
         answers: list[ApiResponse] = []
@@ -185,27 +189,27 @@ def test_restarts_of_postgresql_under_load_lose_nothing(make_till: MerchantMaker
 
         def buy() -> None:
             while not is_over.is_set():
-                answers.append(_create(till))
+                answers.append(_create(merchant))
                 is_over.wait(0.05)
 
         buyers = [threading.Thread(target=buy) for _ in range(2)]
         for buyer in buyers:
             buyer.start()
-        till.wait(lambda: len(answers) >= 5, "sell")
+        merchant.wait(lambda: len(answers) >= 5, "sell")
         for order in orders[1:]:
             server.restart()
             customer.pay(order.address, order.amount_sats)
             sold = _sold(answers)
-            till.wait(partial(_has_sold_more, answers, sold), "sell again")
+            merchant.wait(partial(_has_sold_more, answers, sold), "sell again")
         is_over.set()
         for buyer in buyers:
             buyer.join()
-        till.node.mine()
+        merchant.node.mine()
         for order in orders:
             order.wait("confirmed")
             order.wait_told("received", "confirmed")
         assert {answer.status for answer in answers} <= {201, 503}
-        with till.database():
+        with merchant.database():
             stored = list(PaymentRequest.select())
             claimed = {row.id: row for row in Address.select().where(Address.claimed_at.is_null(False))}
         kept = {answer.document["payment_request_id"] for answer in answers if answer.status == 201}
@@ -217,29 +221,29 @@ def test_restarts_of_postgresql_under_load_lose_nothing(make_till: MerchantMaker
         # wallet and failed to store them. The daemon claims them as it takes them in, so nobody gets them.
         unsold = [row for row in claimed.values() if row.id not in claims]
         assert [row.address for row in unsold if row.claimed_at != row.created_at] == []
-        till.close()
+        merchant.close()
 
 
 def test_the_daemon_continues_after_a_read_only_postgresql(
-    make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
+    make_merchant: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
     """A standby is read-only. The servers continue without a crash and without loss."""
-    till = make_till(DATABASE_URL=postgres.new_database()).open()
-    order = till.request(confirmations=1)
-    _set_read_only(till, "on")
+    merchant = make_merchant(DATABASE_URL=postgres.new_database()).open()
+    order = merchant.request(confirmations=1)
+    _set_read_only(merchant, "on")
     customer.pay(order.address, order.amount_sats)
-    till.wait(lambda: _create(till).status == 503, "refuse requests")
-    till.daemon.wait_for_line("standby", "read-only")
-    _set_read_only(till, "off")
-    till.node.mine()
+    merchant.wait(lambda: _create(merchant).status == 503, "refuse requests")
+    merchant.daemon.wait_for_line("standby", "read-only")
+    _set_read_only(merchant, "off")
+    merchant.node.mine()
     order.wait("confirmed")
     order.wait_told("received", "confirmed")
-    till.wait(lambda: _create(till).status == 201, "sell again")
+    merchant.wait(lambda: _create(merchant).status == 201, "sell again")
 
 
-def _set_read_only(till: Merchant, value: str) -> None:
+def _set_read_only(merchant: Merchant, value: str) -> None:
     """Set it for new connections, and end all others."""
-    with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(merchant.installation.settings["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         name = connection.info.dbname
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {value}')

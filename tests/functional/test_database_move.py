@@ -17,36 +17,36 @@ def new_database() -> NewDatabase:
     return sqlite_in
 
 
-def _move(till: Merchant, url: str) -> dict[str, int]:
+def _move(merchant: Merchant, url: str) -> dict[str, int]:
     """Stop the servers, copy the database, change DATABASE_URL and start again, as README describes.
 
     Return the number of copied rows of each table.
     """
-    till.installation.stop()
-    (till.installation.directory / "new-url").write_text(url)
-    report = till.installation.manage_json("database", "copy", "--to-file", "new-url")
+    merchant.installation.stop()
+    (merchant.installation.directory / "new-url").write_text(url)
+    report = merchant.installation.manage_json("database", "copy", "--to-file", "new-url")
     environments = (
-        till.installation.settings,
-        till.installation.environ,
-        till.daemon.environ,
-        till.web.environ,
+        merchant.installation.settings,
+        merchant.installation.environ,
+        merchant.daemon.environ,
+        merchant.web.environ,
     )
     for settings in environments:
         settings["DATABASE_URL"] = url
-    till.daemon.start()
-    till.web.start()
-    till.web.wait_until(lambda: till.client.try_get("/health"), "answer")
+    merchant.daemon.start()
+    merchant.web.start()
+    merchant.web.wait_until(lambda: merchant.client.try_get("/health"), "answer")
     copied: dict[str, int] = report["copied"]
     return copied
 
 
 def test_a_moved_installation_continues_its_work(
-    till: Merchant, postgres: PostgresServer, customer: Customer
+    merchant: Merchant, postgres: PostgresServer, customer: Customer
 ) -> None:
     """Keys, requests and undelivered messages move too. No message is delivered twice."""
-    done, paid, unpaid = (till.request(confirmations=1, note="Alpakasöckchen") for _ in range(3))
+    done, paid, unpaid = (merchant.request(confirmations=1, note="Alpakasöckchen") for _ in range(3))
     customer.pay(done.address, done.amount_sats)
-    till.node.mine()
+    merchant.node.mine()
     done.wait("confirmed")
     customer.pay(paid.address, paid.amount_sats)
     paid.wait("received")
@@ -54,20 +54,20 @@ def test_a_moved_installation_continues_its_work(
     paid.wait_told("received")
     before = done.now()
 
-    copied = _move(till, postgres.new_database())
+    copied = _move(merchant, postgres.new_database())
     assert copied["payment_request"] == 3
     assert copied["message"] == 3
     assert done.now() == before
-    till.node.mine()
+    merchant.node.mine()
     paid.wait("confirmed")
     paid.wait_told("received", "confirmed")
     customer.pay(unpaid.address, unpaid.amount_sats)
-    fresh = till.request(confirmations=0)
+    fresh = merchant.request(confirmations=0)
     customer.pay(fresh.address, fresh.amount_sats)
     fresh.wait_told("received", "confirmed")
     unpaid.wait_told("received")
     done.wait_told("received", "confirmed")
-    till.wait_well()
-    assert till.installation.manage_json("audit")["differences"] == []
-    with till.database():
+    merchant.wait_well()
+    assert merchant.installation.manage_json("audit")["differences"] == []
+    with merchant.database():
         assert PaymentRequest.select().count() == 4

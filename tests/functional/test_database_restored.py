@@ -22,46 +22,48 @@ AMOUNT_SATS = 2_000
 ADDRESSES = 30
 
 
-def _addresses_since_backup(stage: Scenario, count: int) -> dict[str, bytes]:
+def _addresses_since_backup(scenario: Scenario, count: int) -> dict[str, bytes]:
     """Create addresses that the database lacks, and return the script of each."""
-    rpc, wallet = stage.world.node.rpc, stage.settings.bitcoind_wallet
+    rpc, wallet = scenario.chain.node.rpc, scenario.settings.bitcoind_wallet
     named = [rpc("getnewaddress", "nodetill", "bech32", wallet=wallet) for _ in range(count)]
     return {each: bytes.fromhex(rpc("validateaddress", each)["scriptPubKey"]) for each in named}
 
 
-def _pay(stage: Scenario, script: bytes, *, is_public: bool) -> BuiltTransaction:
-    made = stage.world.build_transaction([stage.world.coin()], [(script, AMOUNT_SATS)], FEE_SATS)
+def _pay(scenario: Scenario, script: bytes, *, is_public: bool) -> BuiltTransaction:
+    made = scenario.chain.build_transaction([scenario.chain.coin()], [(script, AMOUNT_SATS)], FEE_SATS)
     if is_public:
-        assert stage.world.publish(made)
+        assert scenario.chain.publish(made)
     return made
 
 
-def _wait_stored(stage: Scenario, mined: list[BuiltTransaction], unconfirmed: list[BuiltTransaction]) -> None:
+def _wait_stored(
+    scenario: Scenario, mined: list[BuiltTransaction], unconfirmed: list[BuiltTransaction]
+) -> None:
     wanted = {each.txid: MINED for each in mined} | {each.txid: MEMPOOL for each in unconfirmed}
 
     def are_stored() -> bool:
         return {output.txid: output.state for output in Output.select()} == wanted
 
-    assert stage.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
+    assert scenario.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
 
 
-def test_a_payment_to_an_address_created_since_the_backup_is_recorded(stage: Scenario) -> None:
+def test_a_payment_to_an_address_created_since_the_backup_is_recorded(scenario: Scenario) -> None:
     """The daemon imports the addresses before it reads the blocks."""
-    stage.begin()
-    stage.daemon.stop()
-    scripts = list(_addresses_since_backup(stage, ADDRESSES).values())
-    mined = [_pay(stage, script, is_public=False) for script in scripts[:-1]]
-    stage.world.mine(mined)
-    waiting = _pay(stage, scripts[-1], is_public=True)
-    stage.daemon.start()
-    _wait_stored(stage, mined, [waiting])
-    stage.end()
+    scenario.begin()
+    scenario.daemon.stop()
+    scripts = list(_addresses_since_backup(scenario, ADDRESSES).values())
+    mined = [_pay(scenario, script, is_public=False) for script in scripts[:-1]]
+    scenario.chain.mine(mined)
+    waiting = _pay(scenario, scripts[-1], is_public=True)
+    scenario.daemon.start()
+    _wait_stored(scenario, mined, [waiting])
+    scenario.end()
 
 
 @contextmanager
-def _wallet_away(stage: Scenario) -> Iterator[None]:
+def _wallet_away(scenario: Scenario) -> Iterator[None]:
     """Move the wallet's directory away, so that bitcoind can't load the wallet."""
-    node, name = stage.world.node, stage.settings.bitcoind_wallet
+    node, name = scenario.chain.node, scenario.settings.bitcoind_wallet
     assert isinstance(node, RegtestNode)
     [wallet] = [path for path in Path(node.datadir).rglob(name) if path.is_dir()]
     node.rpc("unloadwallet", name)
@@ -72,72 +74,72 @@ def _wallet_away(stage: Scenario) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("has_restarted", [False, True])
-def test_blocks_are_read_again_once_the_wallet_is_loaded(stage: Scenario, has_restarted: bool) -> None:
+def test_blocks_are_read_again_once_the_wallet_is_loaded(scenario: Scenario, has_restarted: bool) -> None:
     """The blocks are read without the wallet. Payments to its addresses are found once the wallet is back."""
-    stage.begin()
-    paid = stage.request(AMOUNT_SATS)
-    stage.daemon.stop()
-    scripts = list(_addresses_since_backup(stage, 2).values())
-    mined = [_pay(stage, script, is_public=False) for script in scripts]
-    known = stage.pay([(paid, AMOUNT_SATS)])
-    stage.world.mine([*mined, known])
-    stage.world.mine()
-    with _wallet_away(stage):
-        stage.daemon.start()
-        stage.settle()
+    scenario.begin()
+    paid = scenario.request(AMOUNT_SATS)
+    scenario.daemon.stop()
+    scripts = list(_addresses_since_backup(scenario, 2).values())
+    mined = [_pay(scenario, script, is_public=False) for script in scripts]
+    known = scenario.pay([(paid, AMOUNT_SATS)])
+    scenario.chain.mine([*mined, known])
+    scenario.chain.mine()
+    with _wallet_away(scenario):
+        scenario.daemon.start()
+        scenario.settle()
         assert [output.txid for output in Output.select()] == [known.txid]
         if has_restarted:
-            stage.daemon.stop()
+            scenario.daemon.stop()
     if has_restarted:
-        stage.daemon.start()
-    stage.is_rough = True
+        scenario.daemon.start()
+    scenario.is_rough = True
     # A new connection makes the daemon reconcile, and a new block does not.
     if not has_restarted:
-        stage.world.node.restart()
-    _wait_stored(stage, [known, *mined], [])
-    stage.settle()
-    stage.end()
+        scenario.chain.node.restart()
+    _wait_stored(scenario, [known, *mined], [])
+    scenario.settle()
+    scenario.end()
 
 
 @pytest.mark.broad
 def test_the_audit_names_payments_to_addresses_without_a_request(
-    make_till: MerchantMaker, customer: Customer, tmp_path: Path
+    make_merchant: MerchantMaker, customer: Customer, tmp_path: Path
 ) -> None:
     """A restored database lacks requests, both for addresses of its pool and for later addresses."""
-    till = make_till(ADDRESS_POOL="3", DATABASE_URL=sqlite_in(tmp_path)).open()
-    till.request()
-    till.wait(lambda: till.health().document["addresses"]["free"] == 3, "fill the pool")
+    merchant = make_merchant(ADDRESS_POOL="3", DATABASE_URL=sqlite_in(tmp_path)).open()
+    merchant.request()
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == 3, "fill the pool")
     copy = tmp_path / "copy.db"
-    till.installation.manage_json("database", "backup", str(copy))
-    *paid, unpaid = (till.request() for _ in range(7))
-    till.installation.stop()
+    merchant.installation.manage_json("database", "backup", str(copy))
+    *paid, unpaid = (merchant.request() for _ in range(7))
+    merchant.installation.stop()
     for order in paid:
         customer.pay(order.address, order.amount_sats)
-    till.node.mine()
+    merchant.node.mine()
     waiting = customer.pay(paid[0].address, 5_000)
     for beside in ("", "-wal", "-shm"):
         (tmp_path / f"nodetill.db{beside}").unlink(missing_ok=True)
     shutil.copy(copy, tmp_path / "nodetill.db")
-    till.installation.manage_json("database", "retire-pool")
-    till.installation.start()
-    with till.database():
+    merchant.installation.manage_json("database", "retire-pool")
+    merchant.installation.start()
+    with merchant.database():
         wanted = len(paid) + 1
-        till.wait(
+        merchant.wait(
             lambda: Output.select().count() == wanted, "record the payments to addresses without a request"
         )
-    done = till.installation.manage("audit")
+    done = merchant.installation.manage("audit")
     assert done.returncode == 1
     for order in paid[1:]:
         assert f"address {order.address} belongs to no request, and 20000 sats came to it" in done.stdout
     assert f"address {paid[0].address} belongs to no request, and 25000 sats came to it" in done.stdout
     assert waiting.txid in done.stdout
     assert unpaid.address not in done.stdout
-    report = json.loads(till.installation.manage("audit", "--json").stdout)
+    report = json.loads(merchant.installation.manage("audit", "--json").stdout)
     assert unpaid.address in report["addresses_without_request"]
     assert len(report["differences"]) == len(paid)
 
-    till.daemon.stop()
-    with till.database():
+    merchant.daemon.stop()
+    with merchant.database():
         Output.delete().where(Output.txid == waiting.txid).execute()
-    done = till.installation.manage("audit", "--patience", "0")
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert f"output {waiting.txid}:0 of 5000 sats is in the mempool, and is not stored" in done.stdout

@@ -36,30 +36,30 @@ def new_database() -> NewDatabase:
 
 
 @pytest.fixture(scope="module")
-def world(start_node: Callable[..., RegtestNode]) -> ChainState:
+def chain(start_node: Callable[..., RegtestNode]) -> ChainState:
     """Return a node without wallets, which logs each call, with coins that anyone can spend.
 
     Nodetill's user may make no call of a wallet, and no call of `wallet add`.
     """
     node = start_node("-disablewallet=1", "-debug=rpc", f"-rpcwhitelist=nodetill:{ALLOWED}")
-    world = ChainState(node).begin()
-    world.settle(COINS, 1)
-    return world
+    chain = ChainState(node).begin()
+    chain.settle(COINS, 1)
+    return chain
 
 
 @pytest.fixture
-def till(world: ChainState, tmp_path: Path) -> Iterator[Merchant]:
+def merchant(chain: ChainState, tmp_path: Path) -> Iterator[Merchant]:
     """Yield an open merchant whose default wallet is a descriptor."""
-    till = new_till(world, tmp_path)
-    yield till
-    till.close()
-    assert calls_of_wallets(world.node) == set()
+    merchant = new_merchant(chain, tmp_path)
+    yield merchant
+    merchant.close()
+    assert calls_of_wallets(chain.node) == set()
 
 
-def new_till(world: ChainState, directory: Path) -> Merchant:
-    assert isinstance(world.node, RegtestNode)
-    till = Merchant(
-        world.node,
+def new_merchant(chain: ChainState, directory: Path) -> Merchant:
+    assert isinstance(chain.node, RegtestNode)
+    merchant = Merchant(
+        chain.node,
         directory,
         ADDRESS_POOL=str(POOL),
         RECONCILE_INTERVAL="3600",
@@ -67,8 +67,8 @@ def new_till(world: ChainState, directory: Path) -> Merchant:
     )
     # The tests share a chain, so each has addresses of its own.
     key = f"wpkh({TPUB}/{next(BRANCHES)}/*)"
-    till.installation.manage_json("wallet", "add", "shop", key, "--start-index", "0", "--default")
-    return till.open(has_wallet=False)
+    merchant.installation.manage_json("wallet", "add", "shop", key, "--start-index", "0", "--default")
+    return merchant.open(has_wallet=False)
 
 
 def calls_of_wallets(node: Any) -> set[str]:
@@ -79,172 +79,173 @@ def calls_of_wallets(node: Any) -> set[str]:
     return called & WALLET_CALLS
 
 
-def pay(world: ChainState, script: bytes, amount_sats: int, *, is_public: bool = True) -> BuiltTransaction:
-    made = world.build_transaction([world.coin()], [(script, amount_sats)], FEE_SATS)
+def pay(chain: ChainState, script: bytes, amount_sats: int, *, is_public: bool = True) -> BuiltTransaction:
+    made = chain.build_transaction([chain.coin()], [(script, amount_sats)], FEE_SATS)
     if is_public:
-        assert world.publish(made)
+        assert chain.publish(made)
     return made
 
 
-def script_of(world: ChainState, address: str) -> bytes:
-    return bytes.fromhex(world.node.rpc("validateaddress", address)["scriptPubKey"])
+def script_of(chain: ChainState, address: str) -> bytes:
+    return bytes.fromhex(chain.node.rpc("validateaddress", address)["scriptPubKey"])
 
 
-def pay_order(world: ChainState, order: Order, *, is_public: bool = True) -> BuiltTransaction:
-    return pay(world, script_of(world, order.address), order.amount_sats, is_public=is_public)
+def pay_order(chain: ChainState, order: Order, *, is_public: bool = True) -> BuiltTransaction:
+    return pay(chain, script_of(chain, order.address), order.amount_sats, is_public=is_public)
 
 
-def index_of(till: Merchant, order: Order) -> int:
-    with till.database():
+def index_of(merchant: Merchant, order: Order) -> int:
+    with merchant.database():
         index = Address.get(Address.address == order.address).derivation_index
         assert index is not None
         return index
 
 
-def derived(till: Merchant, index: int) -> str:
+def derived(merchant: Merchant, index: int) -> str:
     """Return an address of the wallet shop."""
-    with till.database():
+    with merchant.database():
         wallet = wallet_named("shop")
         assert wallet is not None
-        return str(till.node.rpc("deriveaddresses", wallet.descriptor, [index, index])[0])
+        return str(merchant.node.rpc("deriveaddresses", wallet.descriptor, [index, index])[0])
 
 
-def test_a_payment_from_request_to_confirmation(till: Merchant, world: ChainState) -> None:
+def test_a_payment_from_request_to_confirmation(merchant: Merchant, chain: ChainState) -> None:
     """The addresses are given in the descriptor's order."""
-    orders = [till.request(confirmations=1) for _ in range(POOL + 3)]
-    assert [order.address for order in orders] == [derived(till, index) for index in range(POOL + 3)]
-    paid = pay_order(world, orders[1])
+    orders = [merchant.request(confirmations=1) for _ in range(POOL + 3)]
+    assert [order.address for order in orders] == [derived(merchant, index) for index in range(POOL + 3)]
+    paid = pay_order(chain, orders[1])
     orders[1].wait("received")
-    world.mine([paid])
+    chain.mine([paid])
     orders[1].wait("confirmed")
     orders[1].wait_told("received", "confirmed")
     assert orders[0].now()["status"] == "new"
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool again")
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool again")
 
 
-def test_payments_while_the_daemon_is_down_are_found(till: Merchant, world: ChainState) -> None:
+def test_payments_while_the_daemon_is_down_are_found(merchant: Merchant, chain: ChainState) -> None:
     """One is in a block, and another only in the mempool, which the daemon reads by itself."""
-    mined, waiting = till.request(confirmations=1), till.request()
-    till.daemon.stop()
-    world.mine([pay_order(world, mined)])
-    pay_order(world, waiting)
-    till.daemon.start()
+    mined, waiting = merchant.request(confirmations=1), merchant.request()
+    merchant.daemon.stop()
+    chain.mine([pay_order(chain, mined)])
+    pay_order(chain, waiting)
+    merchant.daemon.start()
     mined.wait("confirmed")
     waiting.wait("received")
-    till.wait_well()
-    till.daemon.kill()
-    again = till.request()
-    pay_order(world, again)
-    till.daemon.start()
+    merchant.wait_well()
+    merchant.daemon.kill()
+    again = merchant.request()
+    pay_order(chain, again)
+    merchant.daemon.start()
     again.wait("received")
 
 
-def test_doctor_and_audit_need_no_wallet(till: Merchant, world: ChainState) -> None:
-    order = till.request(confirmations=1)
-    world.mine([pay_order(world, order)])
+def test_doctor_and_audit_need_no_wallet(merchant: Merchant, chain: ChainState) -> None:
+    order = merchant.request(confirmations=1)
+    chain.mine([pay_order(chain, order)])
     order.wait("confirmed")
-    report = json.loads(till.installation.manage("doctor", "--json").stdout)
+    report = json.loads(merchant.installation.manage("doctor", "--json").stdout)
     found = {(each["part"], each["state"]): each["text"] for each in report["findings"]}
     assert "bitcoind derives the addresses of shop" in found["wallet", "ok"]
     assert "can't spend" in found["rpc user", "ok"]
     assert found["wallets", "ok"] == "in use: shop"
-    done = till.installation.manage("audit", "--json")
+    done = merchant.installation.manage("audit", "--json")
     audit = json.loads(done.stdout)
     assert (audit["differences"], audit["not_checked"], done.returncode) == ([], [], 0)
 
 
-def test_each_sellers_wallet_has_its_own_pool(till: Merchant, world: ChainState) -> None:
-    till.installation.manage_json(
+def test_each_sellers_wallet_has_its_own_pool(merchant: Merchant, chain: ChainState) -> None:
+    merchant.installation.manage_json(
         "wallet", "add", "vault", f"tr({TPUB}/{next(BRANCHES)}/*)", "--start-index", "7"
     )
-    till.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
+    merchant.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
 
     def has_both() -> bool:
-        figures = till.installation.manage_json("wallet", "list")
+        figures = merchant.installation.manage_json("wallet", "list")
         return [each["free"] for each in figures if each["in_use"]] == [POOL, POOL]
 
-    till.wait(has_both, "fill both pools")
-    order = till.request()
+    merchant.wait(has_both, "fill both pools")
+    order = merchant.request()
     assert order.address.startswith("bcrt1p")
-    assert index_of(till, order) == 7
-    pay_order(world, order)
+    assert index_of(merchant, order) == 7
+    pay_order(chain, order)
     order.wait("received")
-    listed = {each["wallet"]: each for each in till.installation.manage_json("wallet", "list")}
+    listed = {each["wallet"]: each for each in merchant.installation.manage_json("wallet", "list")}
     assert (listed["vault"]["next_index"], listed["vault"]["last_paid_index"]) == (8, 7)
     labels = [
-        json.loads(line) for line in till.installation.manage("wallet", "labels", "vault").stdout.splitlines()
+        json.loads(line)
+        for line in merchant.installation.manage("wallet", "labels", "vault").stdout.splitlines()
     ]
     assert labels[0] == {"type": "addr", "ref": order.address, "label": order.id}
     assert [each["type"] for each in labels] == ["addr", "tx"]
-    till.installation.manage_json("seller", "set", SELLER, "--no-wallet")
-    assert till.request().address.startswith("bcrt1q")
+    merchant.installation.manage_json("seller", "set", SELLER, "--no-wallet")
+    assert merchant.request().address.startswith("bcrt1q")
 
 
-def test_an_empty_pool_refuses_the_requests_of_its_sellers_alone(till: Merchant) -> None:
+def test_an_empty_pool_refuses_the_requests_of_its_sellers_alone(merchant: Merchant) -> None:
     """/health names the wallet."""
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
-    till.daemon.stop()
-    till.installation.manage_json("wallet", "add", "vault", f"tr({TPUB}/0/*)", "--start-index", "0")
-    till.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.daemon.stop()
+    merchant.installation.manage_json("wallet", "add", "vault", f"tr({TPUB}/0/*)", "--start-index", "0")
+    merchant.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
     body = {"amount_fiat": "10.00", "currency": "EUR"}
-    assert till.client.post("/api/v1/payments", body).status == 503
-    assert any("no free addresses in wallet vault" in line for line in till.problems())
-    till.installation.manage_json("seller", "set", SELLER, "--no-wallet")
-    assert till.client.post("/api/v1/payments", body).status == 201
+    assert merchant.client.post("/api/v1/payments", body).status == 503
+    assert any("no free addresses in wallet vault" in line for line in merchant.problems())
+    merchant.installation.manage_json("seller", "set", SELLER, "--no-wallet")
+    assert merchant.client.post("/api/v1/payments", body).status == 201
 
 
 def test_money_beyond_the_pool_is_recorded_and_the_wallet_goes_on_behind(
-    till: Merchant, world: ChainState
+    merchant: Merchant, chain: ChainState
 ) -> None:
     """Another program has given the address, and may have given those before it."""
-    till.request()
+    merchant.request()
     beyond = POOL + 200
-    paid = pay(world, script_of(world, derived(till, beyond)), 5_000)
-    till.daemon.wait_for_line("output seen", paid.txid)
-    till.wait(lambda: index_of(till, till.request()) > beyond, "go on behind the address")
-    done = till.installation.manage("audit")
+    paid = pay(chain, script_of(chain, derived(merchant, beyond)), 5_000)
+    merchant.daemon.wait_for_line("output seen", paid.txid)
+    merchant.wait(lambda: index_of(merchant, merchant.request()) > beyond, "go on behind the address")
+    done = merchant.installation.manage("audit")
     assert "belongs to no request, and 5000 sats came to it" in done.stdout
 
 
 @pytest.mark.parametrize(
     "place", ["addresses-derived.written", "addresses-derived.committed", "rpc.deriveaddresses"]
 )
-def test_a_daemon_killed_while_it_derives_gives_no_address_twice(till: Merchant, place: str) -> None:
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
-    till.daemon.stop()
-    till.daemon.environ["NODETILL_FAILPOINT"] = place
-    till.daemon.start()
-    given = [till.request().address]
-    till.wait(lambda: not till.daemon.is_running, "be killed")
-    del till.daemon.environ["NODETILL_FAILPOINT"]
-    till.daemon.start()
-    given += [till.request().address for _ in range(POOL + 2)]
+def test_a_daemon_killed_while_it_derives_gives_no_address_twice(merchant: Merchant, place: str) -> None:
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.daemon.stop()
+    merchant.daemon.environ["NODETILL_FAILPOINT"] = place
+    merchant.daemon.start()
+    given = [merchant.request().address]
+    merchant.wait(lambda: not merchant.daemon.is_running, "be killed")
+    del merchant.daemon.environ["NODETILL_FAILPOINT"]
+    merchant.daemon.start()
+    given += [merchant.request().address for _ in range(POOL + 2)]
     assert len(set(given)) == POOL + 3
-    assert not any("older copy" in line for line in till.daemon.lines())
+    assert not any("older copy" in line for line in merchant.daemon.lines())
 
 
 @pytest.mark.parametrize("way", ["backup", "file", "directory", "new machine"])
 def test_an_older_copy_of_the_database_gives_no_address_twice(
-    till: Merchant, world: ChainState, tmp_path: Path, way: str
+    merchant: Merchant, chain: ChainState, tmp_path: Path, way: str
 ) -> None:
     """All that may have been given is skipped, and money that comes to it is recorded."""
-    till.request()
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.request()
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
     path, copy = tmp_path / "nodetill.db", tmp_path / "copy"
     copy.mkdir()
     if way == "backup":
-        till.installation.manage_json("database", "backup", str(copy / "nodetill.db"))
+        merchant.installation.manage_json("database", "backup", str(copy / "nodetill.db"))
     else:
-        till.installation.stop()
+        merchant.installation.stop()
         for each in tmp_path.glob("nodetill.db*"):
             shutil.copy2(each, copy / each.name)
-        till.installation.start()
-    lost = [till.request() for _ in range(2 * POOL)]
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
-    till.installation.stop()
-    mined = pay_order(world, lost[-1])
-    world.mine([mined])
-    waiting = pay_order(world, lost[0])
+        merchant.installation.start()
+    lost = [merchant.request() for _ in range(2 * POOL)]
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.installation.stop()
+    mined = pay_order(chain, lost[-1])
+    chain.mine([mined])
+    waiting = pay_order(chain, lost[0])
     for each in tmp_path.glob("nodetill.db*"):
         if way in ("directory", "new machine") or "witness" not in each.name:
             each.unlink()
@@ -253,42 +254,42 @@ def test_an_older_copy_of_the_database_gives_no_address_twice(
             shutil.copy2(each, tmp_path / each.name)
     assert path.exists()
     for place in ("addresses-skipped.written", "addresses-skipped.committed") if way == "backup" else ():
-        till.daemon.environ["NODETILL_FAILPOINT"] = place
-        till.daemon.start()
-        till.daemon.wait()
-    till.daemon.environ.pop("NODETILL_FAILPOINT", None)
-    till.daemon.start()
+        merchant.daemon.environ["NODETILL_FAILPOINT"] = place
+        merchant.daemon.start()
+        merchant.daemon.wait()
+    merchant.daemon.environ.pop("NODETILL_FAILPOINT", None)
+    merchant.daemon.start()
     if way != "backup":
-        till.daemon.wait_for_line("older copy of the database")
-    till.web.start()
-    till.installation.wait_ready()
-    given = [till.request() for _ in range(POOL + 2)]
+        merchant.daemon.wait_for_line("older copy of the database")
+    merchant.web.start()
+    merchant.installation.wait_ready()
+    given = [merchant.request() for _ in range(POOL + 2)]
     assert not {order.address for order in given} & {order.address for order in lost}
-    assert index_of(till, given[0]) >= POOL + 1 + LOOKAHEAD
+    assert index_of(merchant, given[0]) >= POOL + 1 + LOOKAHEAD
 
     def is_stored() -> bool:
-        with till.database():
+        with merchant.database():
             return {output.txid for output in Output.select()} == {mined.txid, waiting.txid}
 
-    till.wait(is_stored, "record the payments to addresses that were given since the copy")
+    merchant.wait(is_stored, "record the payments to addresses that were given since the copy")
     assert "addresses in a row of wallet shop are unpaid" in " ".join(
-        till.installation.manage("doctor").stdout.split()
+        merchant.installation.manage("doctor").stdout.split()
     )
-    till.daemon.stop()
-    till.daemon.start()
-    till.daemon.wait_for_line("feed connected")
-    till.request()
-    assert not any("older copy" in line for line in till.daemon.lines())
+    merchant.daemon.stop()
+    merchant.daemon.start()
+    merchant.daemon.wait_for_line("feed connected")
+    merchant.request()
+    assert not any("older copy" in line for line in merchant.daemon.lines())
 
 
-def test_retire_pool_skips_as_many_as_ordered(till: Merchant) -> None:
+def test_retire_pool_skips_as_many_as_ordered(merchant: Merchant) -> None:
     """The operator may know that the shop was busy."""
-    till.request()
-    till.daemon.stop()
-    till.installation.manage_json("database", "retire-pool", "--skip", "2500")
-    with till.database():
+    merchant.request()
+    merchant.daemon.stop()
+    merchant.installation.manage_json("database", "retire-pool", "--skip", "2500")
+    with merchant.database():
         wallet = wallet_named("shop")
         assert wallet is not None
         wanted = wallet.watched_until + 2500
-    till.daemon.start()
-    assert index_of(till, till.request()) == wanted
+    merchant.daemon.start()
+    assert index_of(merchant, merchant.request()) == wanted

@@ -12,7 +12,7 @@ from admin.doctor.nodetill import settings_finding
 from admin.seller.command import add_seller
 from models.db.connection import disconnect
 from models.seller import Seller
-from models.webhook import API_KEY
+from models.webhook import API_KEY, BTCPAY, add_webhook
 from models.webhook import Webhook as Endpoints
 from regtest.node import RegtestNode
 from tests.support.doctor import READY, WALLET, Installation
@@ -43,9 +43,12 @@ def installation(node: RegtestNode, tmp_path: Path) -> Iterator[Installation]:
     disconnect()
 
 
-def _add(installation: Installation, seller_id: str, webhook_url: str | None = None) -> Seller:
+def _add(
+    installation: Installation, seller_id: str, webhook_url: str | None = None, **values: str | None
+) -> Seller:
+    values |= {"webhook_url": webhook_url}
     with installation.database():
-        row, _ = add_seller(seller_id, {"webhook_url": webhook_url}, restore=False, now=datetime.now(UTC))
+        row, _ = add_seller(seller_id, values, restore=False, now=datetime.now(UTC))
     return row
 
 
@@ -66,11 +69,11 @@ def test_default_settings_get_advice_and_are_no_fault(installation: Installation
 
 
 def test_complete_settings_get_no_advice(installation: Installation) -> None:
-    _add(installation, "company1", "https://shop.example/hook")
+    _add(installation, "company1", "https://shop.example/hook", name="Alpaca", support="help@shop.example")
     found = installation.diagnose(**READY)
     assert found.text("public url") == "the links for customers begin with https://pay.example.com"
     assert found.text("email") == "from till@example.com to you@example.com"
-    assert found.text("sellers") == "1, each with a webhook"
+    assert found.text("sellers") == "1, each with a webhook, a name and a support contact"
     assert {found.state(part) for part in ("public url", "email", "password", "sellers")} == {"ok"}
 
 
@@ -93,6 +96,16 @@ def test_sellers_without_a_webhook_are_named(installation: Installation) -> None
     assert found.state("sellers") == "advice"
     assert found.text("sellers").startswith("company1, company2, company3 and 2 more without a webhook")
     assert "manage.py seller set company1 --webhook-url URL" in found.text("sellers")
+
+
+def test_a_seller_without_a_name_or_a_support_contact_gets_advice(installation: Installation) -> None:
+    _add(installation, "company1", "https://shop.example/hook", name="Alpaca Direct")
+    _add(installation, "company2", "https://shop.example/hook", support="help@shop.example")
+    found = installation.diagnose()
+    assert found.state("sellers") == "advice"
+    assert "company2 without a name" in found.text("sellers")
+    assert "company1 without a support contact" in found.text("sellers")
+    assert "webhook" not in found.text("sellers")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +226,15 @@ def test_a_seller_without_a_webhook_is_a_fault(installation: Installation) -> No
     assert "--webhook-url URL" in none.wrong["test webhook"]
     unknown = installation.diagnose("--test-webhook", "company2")
     assert "there is no seller company2" in unknown.wrong["test webhook"]
+
+
+def test_a_seller_with_an_endpoint_for_a_plug_in_has_its_own_test(installation: Installation) -> None:
+    _add(installation, "company1")
+    with installation.database():
+        endpoint, _ = add_webhook("company1", BTCPAY, "https://shop.example/btcpay", datetime.now(UTC))
+    found = installation.diagnose("--test-webhook", "company1").wrong["test webhook"]
+    assert found.startswith("company1 has only endpoints for a plug-in: ")
+    assert found.endswith(f"manage.py webhook test {endpoint.reference}")
 
 
 def test_without_a_database_the_webhook_is_not_tried(installation: Installation, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def php(port: int) -> list[str]:
 class Example:
     """A shop that runs, and the web server of its Nodetill."""
 
-    till: WebServer
+    merchant: WebServer
     port: int
     output: Path
 
@@ -108,16 +108,16 @@ def example(
     """Yield each example shop in turn."""
     directory = tmp_path_factory.mktemp("shop")
     (port,) = free_ports(1)
-    with open_shop(directory, new_database(directory)) as till:
+    with open_shop(directory, new_database(directory)) as merchant:
         environ = {
-            "NODETILL_URL": f"http://127.0.0.1:{till.port}",
+            "NODETILL_URL": f"http://127.0.0.1:{merchant.port}",
             "NODETILL_KEY": KEY,
             "WEBHOOK_SECRET": SECRET,
             "PORT": str(port),
             "PATH": os.environ["PATH"],
         }
         with running(request.param(port), directory, environ) as output:
-            shop = Example(till, port, output)
+            shop = Example(merchant, port, output)
             wait_until(lambda: is_open(shop), what="the shop to open")
             yield shop
 
@@ -191,7 +191,7 @@ def test_an_order_follows_the_events_of_its_payment(example: Example) -> None:
     assert example.logged_events(number) == ["payment.received", "payment.confirmed", "payment.reverted"]
 
 
-WAIT = "We are looking at it: please do not pay again."
+WAIT = "We are looking at it, so please do not pay again."
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def signed(reference: str, body: bytes, now: datetime, secret: str = SECRET) -> 
 
 def test_unknown_events_and_orders_do_no_harm(example: Example) -> None:
     """One event's request has no order, and some orders have an invalid number."""
-    made = example.till.created(metadata={})
+    made = example.merchant.created(metadata={})
     now = datetime.now(UTC)
     body = event(stored(made), EventType.CONFIRMED, now, status="confirmed")
     WebhookSender().send(example.webhook_url, [SECRET], f"evt_{made['payment_request_id']}", body, now)
@@ -355,12 +355,12 @@ def test_unknown_events_and_orders_do_no_harm(example: Example) -> None:
 def test_an_order_without_a_price_gets_503(example: Example) -> None:
     """The same order works after a price is there again."""
     number = "f" * 16
-    example.till.wait(hours=2)
+    example.merchant.wait(hours=2)
     try:
         reply = example.order(number)
         assert reply.status == 503
         assert b"try again" in reply.body
     finally:
-        example.till.wait(hours=-2)
+        example.merchant.wait(hours=-2)
     assert example.order(number).status == 303
     assert [row.metadata.get("order") for row in PaymentRequest.select()].count(number) == 1

@@ -14,9 +14,9 @@ SOON = "4"
 
 
 @pytest.fixture(scope="module")
-def hasty(make_till: MerchantMaker) -> Merchant:
+def hasty(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose requests expire after a few seconds. Late money waits for the seller."""
-    return make_till(PAYMENT_EXPIRY=SOON).open()
+    return make_merchant(PAYMENT_EXPIRY=SOON).open()
 
 
 def test_an_unpaid_request_expires_and_no_email_is_sent(hasty: Merchant) -> None:

@@ -33,12 +33,12 @@ PACE_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Two machines. `till` has the web server and the second machine.
+    """Two machines. `merchant` has the web server and the second machine.
 
     The first machine reaches PostgreSQL through `cable`.
     """
 
-    till: Merchant
+    merchant: Merchant
     customer: Customer
     cable: NetworkLink
     first: Process
@@ -47,7 +47,7 @@ class Site:
 
     def reconnect(self) -> None:
         """Connect the nodes after `setnetworkactive false`, because bitcoind itself waits for a minute."""
-        second_node = self.till.node
+        second_node = self.merchant.node
         second_node.rpc("setnetworkactive", True)
         second_node.rpc("addnode", self.peer, "onetry")
         nodes = (self.first_node, second_node)
@@ -58,7 +58,7 @@ class Site:
 
     @property
     def second(self) -> Process:
-        return self.till.daemon
+        return self.merchant.daemon
 
     def wait_active(self, daemon: Process, term: int) -> None:
         """Wait until this daemon takes over for the `term`-th time, within the limit of docs/spec.md 1."""
@@ -88,23 +88,23 @@ def site(
     url = postgres.new_database()
     with ExitStack() as stack:
         cable = stack.enter_context(NetworkLink(url))
-        till = Merchant(second_node, directory, DATABASE_URL=url)
-        stack.callback(till.close)
+        merchant = Merchant(second_node, directory, DATABASE_URL=url)
+        stack.callback(merchant.close)
         first_settings = settings_for(first_node, directory / "first") | {
             "DATABASE_URL": cable.url,
-            "BITCOIND_WALLET": till.wallet,
-            "SMTP_URL": till.installation.settings["SMTP_URL"],
+            "BITCOIND_WALLET": merchant.wallet,
+            "SMTP_URL": merchant.installation.settings["SMTP_URL"],
             "LOG_LEVEL": "debug",
         }
-        till.installation.manage_json("wallet", "create", "--watch-only", RECEIVING)
+        merchant.installation.manage_json("wallet", "create", "--watch-only", RECEIVING)
         first = Process("run_daemon.py", environment(first_settings), directory / "first", "first")
         watched = Merchant(first_node, directory / "wallet", fork_python, **first_settings)
         watched.installation.manage_json("wallet", "create", "--watch-only", RECEIVING)
         stack.enter_context(first)
         first.wait_for_line("daemon started")
-        till.open(has_wallet=False)
-        till.daemon.wait_for_line("standby", "another daemon works on this database")
-        yield Site(till, Customer(second_node), cable, first, first_node, f"127.0.0.1:{port}")
+        merchant.open(has_wallet=False)
+        merchant.daemon.wait_for_line("standby", "another daemon works on this database")
+        yield Site(merchant, Customer(second_node), cable, first, first_node, f"127.0.0.1:{port}")
 
 
 class Trade:
@@ -126,37 +126,39 @@ class Trade:
 
     def wait_received(self, number: int) -> None:
         """Wait until `number` requests are paid, and the daemon has received the last payment."""
-        self._site.till.wait(lambda: len(self.orders) >= number, "create enough requests")
-        self._site.till.wait(lambda: self.orders[number - 1].now()["status"] != "new", "receive the payment")
+        self._site.merchant.wait(lambda: len(self.orders) >= number, "create enough requests")
+        self._site.merchant.wait(
+            lambda: self.orders[number - 1].now()["status"] != "new", "receive the payment"
+        )
 
     def _go_on(self) -> None:
-        till, coin = self._site.till, None
+        merchant, coin = self._site.merchant, None
         # This thread needs a client of its own.
-        client = till.installation.client(till.client.api_key)
+        client = merchant.installation.client(merchant.client.api_key)
         body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR", "confirmations": 1}
         while not self._is_over.wait(PACE_SECONDS):
             answer = client.post("/api/v1/payments", body)
             if answer.status == 503:  # The pool is empty until the next daemon fills it.
                 continue
             assert answer.status == 201, answer.body
-            order = Order(till, answer.document)
+            order = Order(merchant, answer.document)
             coin = self._site.customer.pay(order.address, order.amount_sats, coin=coin).change
             self.orders.append(order)
             if len(self.orders) % 3 == 0:
-                self._site.till.node.mine()
+                self._site.merchant.node.mine()
 
 
-def check_delivered(till: Merchant, orders: list[Order], most_repeats: int) -> None:
+def check_delivered(merchant: Merchant, orders: list[Order], most_repeats: int) -> None:
     """Check that each payment is received and then confirmed, and that each email arrives.
 
     Emails are sent one at a time, so each takeover repeats at most one of them.
     """
     for order in orders:
         order.wait("confirmed")
-        till.wait(order.is_all_delivered, "deliver all")
+        merchant.wait(order.is_all_delivered, "deliver all")
         assert order.events() == ["received", "confirmed"]
     wanted = {message_id for order in orders for message_id in order.mailed()}
-    delivered = [letter["Message-ID"] for letter in till.letters() if letter["Message-ID"] in wanted]
+    delivered = [letter["Message-ID"] for letter in merchant.letters() if letter["Message-ID"] in wanted]
     assert set(delivered) == wanted
     assert len(wanted) == 2 * len(orders)
     assert len(delivered) - len(wanted) <= most_repeats
@@ -166,7 +168,9 @@ def test_a_daemon_that_loses_its_lock_stands_by(site: Site) -> None:
     """PostgreSQL ends only the session with the lock. The other daemon takes over."""
     with Trade(site) as trade:
         trade.wait_received(FEW)
-        with psycopg.connect(site.till.installation.settings["DATABASE_URL"], autocommit=True) as operator:
+        with psycopg.connect(
+            site.merchant.installation.settings["DATABASE_URL"], autocommit=True
+        ) as operator:
             operator.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -175,8 +179,8 @@ def test_a_daemon_that_loses_its_lock_stands_by(site: Site) -> None:
         site.first.wait_for_line("lock lost")
         site.first.wait_for_line("standby", "another daemon works on this database")
         trade.wait_received(len(trade.orders) + FEW)
-    site.till.node.mine()
-    check_delivered(site.till, trade.orders, most_repeats=1)
+    site.merchant.node.mine()
+    check_delivered(site.merchant, trade.orders, most_repeats=1)
     # The first daemon takes over again.
     site.second.kill()
     site.wait_active(site.first, 2)
@@ -186,20 +190,22 @@ def test_a_daemon_that_loses_its_lock_stands_by(site: Site) -> None:
 
 def test_a_payment_seen_only_by_the_other_node_is_not_reverted(site: Site) -> None:
     """The node of the daemon that takes over receives the payment later."""
-    order = site.till.request(confirmations=1)
-    site.till.node.rpc("setnetworkactive", False)
+    order = site.merchant.request(confirmations=1)
+    site.merchant.node.rpc("setnetworkactive", False)
     sent = site.customer.write({order.address: order.amount_sats})
     site.first_node.rpc("sendrawtransaction", sent.raw)
     order.wait("received")
     site.first.kill()
     site.wait_active(site.second, 1)
     begun = datetime.now(UTC)
-    site.till.wait(lambda: datetime.now(UTC) > begun + DROP_GRACE * 1.5, "wait longer than the grace period")
-    assert sent.txid not in site.till.node.rpc("getrawmempool")
+    site.merchant.wait(
+        lambda: datetime.now(UTC) > begun + DROP_GRACE * 1.5, "wait longer than the grace period"
+    )
+    assert sent.txid not in site.merchant.node.rpc("getrawmempool")
     assert order.now()["status"] == "received"
     site.customer.publish(sent)
-    site.till.node.mine()
-    check_delivered(site.till, [order], most_repeats=1)
+    site.merchant.node.mine()
+    check_delivered(site.merchant, [order], most_repeats=1)
     site.reconnect()
     site.first.start()
     site.first.wait_for_line("standby")
@@ -218,15 +224,15 @@ def test_a_machine_that_is_cut_off_stands_by_and_comes_back(site: Site) -> None:
         site.wait_active(site.second, 1)
         trade.wait_received(len(trade.orders) + FEW)
         site.first.wait_until(lambda: _times(site.first, "lock lost") > lost, "log the lost lock")
-    site.till.node.mine()
-    check_delivered(site.till, trade.orders, most_repeats=1)
+    site.merchant.node.mine()
+    check_delivered(site.merchant, trade.orders, most_repeats=1)
     site.cable.restore()
-    late = site.till.request(confirmations=1)
+    late = site.merchant.request(confirmations=1)
     site.second.kill()
     site.customer.pay(late.address, late.amount_sats)
     site.first.wait_until(lambda: _times(site.first, "daemon started") > started, "take over")
-    site.till.node.mine()
-    check_delivered(site.till, [late], most_repeats=0)
+    site.merchant.node.mine()
+    check_delivered(site.merchant, [late], most_repeats=0)
     site.second.start()
     site.second.wait_for_line("standby")
 
@@ -240,6 +246,6 @@ def test_a_machine_that_loses_its_power_is_replaced(site: Site) -> None:
         site.first_node.kill()
         site.wait_active(site.second, 1)
         trade.wait_received(len(trade.orders) + FEW)
-    site.till.node.mine()
-    check_delivered(site.till, trade.orders, most_repeats=1)
+    site.merchant.node.mine()
+    check_delivered(site.merchant, trade.orders, most_repeats=1)
     assert "payment.reverted" not in site.second.log_file.read_text()

@@ -40,16 +40,16 @@ def regtest_node(
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
+def merchant(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose daemon looks once an hour while the feed is whole."""
     auto = {"BITCOIND_ZMQ_RAWTX": "auto", "BITCOIND_ZMQ_HASHBLOCK": "auto"}
-    return make_till(RECONCILE_INTERVAL="3600", **auto).open()
+    return make_merchant(RECONCILE_INTERVAL="3600", **auto).open()
 
 
 @pytest.fixture
-def publish(till: Merchant) -> Callable[..., None]:
+def publish(merchant: Merchant) -> Callable[..., None]:
     """Return a function that starts the node again with these topics alone, and the default marks."""
-    node = cast(AnyNode, till.node)
+    node = cast(AnyNode, merchant.node)
 
     def restart(*topics: Topic) -> None:
         if isinstance(node, InMemoryBitcoind):
@@ -70,111 +70,113 @@ def addresses(count: int, host: str = "127.0.0.1") -> list[str]:
     return [f"tcp://{host}:{port}" for port in free_ports(count)]
 
 
-def wait_advice(till: Merchant, *parts: str) -> None:
+def wait_advice(merchant: Merchant, *parts: str) -> None:
     """Wait until the daemon gives this advice, as one line for each of `parts`, and all is well.
 
     The feed is connected then, because a source without a connection gets a line, too.
     """
 
     def has_advice() -> bool:
-        with till.database():
+        with merchant.database():
             report = daemon_report()
         lines = report.advice
         is_given = len(lines) == len(parts) and all(any(part in line for line in lines) for part in parts)
         return is_given and not report.problems
 
-    till.wait(has_advice, f"give the advice {parts}")
-    till.wait_well()
+    merchant.wait(has_advice, f"give the advice {parts}")
+    merchant.wait_well()
 
 
-def messages(till: Merchant, topic: str) -> int:
-    with till.database():
+def messages(merchant: Merchant, topic: str) -> int:
+    with merchant.database():
         return int(daemon_report().counters.get("feed_messages", {}).get(topic, 0))
 
 
-def check_payment(till: Merchant, customer: Customer, *topics: str) -> None:
+def check_payment(merchant: Merchant, customer: Customer, *topics: str) -> None:
     """Pay a request, mine a block, and check both events. The feed brings a message of each of `topics`."""
-    before = {topic: messages(till, topic) for topic in topics}
-    order = till.request(confirmations=1)
+    before = {topic: messages(merchant, topic) for topic in topics}
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
     order.wait_told("received", "confirmed")
-    till.wait(lambda: all(messages(till, topic) > before[topic] for topic in topics), "count the messages")
+    merchant.wait(
+        lambda: all(messages(merchant, topic) > before[topic] for topic in topics), "count the messages"
+    )
 
 
 SMALL_MARK = "keeps 1000 messages of rawtx"
 
 
 def test_wildcards_and_other_ports_after_a_restart_are_followed(
-    till: Merchant, customer: Customer, publish: Callable[..., None]
+    merchant: Merchant, customer: Customer, publish: Callable[..., None]
 ) -> None:
     """bitcoind names 0.0.0.0, and the daemon connects to the host of the RPC URL."""
     for _ in range(2):
         rawtx, hashblock = addresses(2, "0.0.0.0")
         publish(("rawtx", rawtx), ("hashblock", hashblock))
         port = rawtx.rpartition(":")[2]
-        wait_advice(till, f"{SMALL_MARK} at tcp://0.0.0.0:{port}")
-        check_payment(till, customer, "rawtx", "hashblock")
+        wait_advice(merchant, f"{SMALL_MARK} at tcp://0.0.0.0:{port}")
+        check_payment(merchant, customer, "rawtx", "hashblock")
 
 
 def test_rawblock_alone_announces_blocks(
-    till: Merchant, customer: Customer, publish: Callable[..., None]
+    merchant: Merchant, customer: Customer, publish: Callable[..., None]
 ) -> None:
     """The mempool is read every two seconds instead of rawtx."""
     (address,) = addresses(1)
     publish(("rawblock", address))
-    wait_advice(till, "does not publish rawtx")
-    check_payment(till, customer, "hashblock")
+    wait_advice(merchant, "does not publish rawtx")
+    check_payment(merchant, customer, "hashblock")
 
 
 def test_rawtx_alone_brings_transactions(
-    till: Merchant, customer: Customer, publish: Callable[..., None]
+    merchant: Merchant, customer: Customer, publish: Callable[..., None]
 ) -> None:
     """The chain is read every two seconds instead of hashblock."""
     (address,) = addresses(1)
     publish(("rawtx", address))
-    wait_advice(till, "neither hashblock nor rawblock", SMALL_MARK)
-    check_payment(till, customer, "rawtx")
+    wait_advice(merchant, "neither hashblock nor rawblock", SMALL_MARK)
+    check_payment(merchant, customer, "rawtx")
 
 
 def test_without_a_feed_payments_and_blocks_are_found(
-    till: Merchant, customer: Customer, publish: Callable[..., None]
+    merchant: Merchant, customer: Customer, publish: Callable[..., None]
 ) -> None:
     publish()
-    wait_advice(till, "does not publish rawtx", "neither hashblock nor rawblock")
-    check_payment(till, customer)
+    wait_advice(merchant, "does not publish rawtx", "neither hashblock nor rawblock")
+    check_payment(merchant, customer)
 
 
 def test_one_address_with_default_marks_works(
-    till: Merchant, customer: Customer, publish: Callable[..., None]
+    merchant: Merchant, customer: Customer, publish: Callable[..., None]
 ) -> None:
     """Each topic still has a socket of its own in the daemon."""
     (address,) = addresses(1)
     publish(*((topic, address) for topic in ("rawtx", "hashblock", "rawblock")))
-    wait_advice(till, f"{SMALL_MARK} at {address}")
-    check_payment(till, customer, "rawtx", "hashblock")
-    if not isinstance(cast(AnyNode, till.node), InMemoryBitcoind):
-        check_loss(till, customer)
+    wait_advice(merchant, f"{SMALL_MARK} at {address}")
+    check_payment(merchant, customer, "rawtx", "hashblock")
+    if not isinstance(cast(AnyNode, merchant.node), InMemoryBitcoind):
+        check_loss(merchant, customer)
 
 
-def check_loss(till: Merchant, customer: Customer) -> None:
+def check_loss(merchant: Merchant, customer: Customer) -> None:
     """Stop the daemon until bitcoind drops messages, pay, and check that the gap leads to the payment."""
-    order = till.request(confirmations=1)
+    order = merchant.request(confirmations=1)
     customer.mine_only(customer.write_data(LARGE_BYTES).raw)
-    till.wait_tip()
-    os.kill(till.daemon.pid, signal.SIGSTOP)
+    merchant.wait_tip()
+    os.kill(merchant.daemon.pid, signal.SIGSTOP)
     try:
-        publish_again(till.node, depth=1, rounds=6)
-        publish_again(till.node, depth=till.node.rpc("getblockcount"), rounds=6)
+        publish_again(merchant.node, depth=1, rounds=6)
+        publish_again(merchant.node, depth=merchant.node.rpc("getblockcount"), rounds=6)
         customer.pay(order.address, order.amount_sats)
     finally:
-        os.kill(till.daemon.pid, signal.SIGCONT)
-    check_payment(till, customer)
+        os.kill(merchant.daemon.pid, signal.SIGCONT)
+    check_payment(merchant, customer)
     order.wait("confirmed")
     order.wait_told("received", "confirmed")
-    wait_advice(till, SMALL_MARK, "messages since the daemon started")
+    wait_advice(merchant, SMALL_MARK, "messages since the daemon started")
 
 
 def publish_again(node: RegtestNode, depth: int, rounds: int) -> None:

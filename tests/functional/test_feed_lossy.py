@@ -21,33 +21,33 @@ def feed(regtest_node: RegtestNode) -> Iterator[ZmqForwarder]:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker, feed: ZmqForwarder) -> Merchant:
+def merchant(make_merchant: MerchantMaker, feed: ZmqForwarder) -> Merchant:
     """Return a merchant whose daemon reconciles every two seconds.
 
     It reports a problem, because bitcoind does not publish at the forwarder's address.
     """
-    return make_till(RECONCILE_INTERVAL="2", **feed.settings).open(is_well=False)
+    return make_merchant(RECONCILE_INTERVAL="2", **feed.settings).open(is_well=False)
 
 
 @pytest.mark.parametrize("loss", [0.34, 1.0])
 def test_transactions_and_blocks_of_a_lossy_feed_are_found(
-    till: Merchant, feed: ZmqForwarder, customer: Customer, loss: float
+    merchant: Merchant, feed: ZmqForwarder, customer: Customer, loss: float
 ) -> None:
     """The test has payments, a fee bump, a double-spend, blocks and a reorg. Each event comes once."""
     feed.loss = loss
     lost = feed.lost
-    orders = [till.request(confirmations=1) for _ in range(4)]
+    orders = [merchant.request(confirmations=1) for _ in range(4)]
     sent = [customer.pay(order.address, order.amount_sats) for order in orders]
     for order in orders:
         order.wait("received")
     bumped = customer.bump_fee(sent[0])
     customer.double_spend(sent[1])
     orders[1].wait("new")
-    till.node.mine()
+    merchant.node.mine()
     for order in (orders[0], *orders[2:]):
         order.wait("confirmed")
     customer.reorg(1, [bumped.txid, sent[2].txid], [sent[3].txid])
-    till.wait_tip()
+    merchant.wait_tip()
     for order in (orders[0], *orders[2:]):
         order.wait("confirmed")
         order.wait_told("received", "confirmed")
@@ -56,17 +56,17 @@ def test_transactions_and_blocks_of_a_lossy_feed_are_found(
 
 
 def test_forged_messages_of_the_feed_change_nothing(
-    till: Merchant, feed: ZmqForwarder, customer: Customer
+    merchant: Merchant, feed: ZmqForwarder, customer: Customer
 ) -> None:
     """The messages have an unsent payment, an unreadable transaction, and an unknown block."""
     feed.loss = 0.0
-    order = till.request()
+    order = merchant.request()
     unsent = customer.write({order.address: order.amount_sats})
     feed.say(b"rawtx", bytes.fromhex(unsent.raw))
     feed.say(b"rawtx", GARBAGE)
     feed.say(b"hashblock", b"\xab" * 32)
-    till.daemon.wait_for_line("unreadable transaction skipped")
-    other = till.request(confirmations=0)
+    merchant.daemon.wait_for_line("unreadable transaction skipped")
+    other = merchant.request(confirmations=0)
     customer.pay(other.address, other.amount_sats)
     other.wait("confirmed")
     assert order.now() == order.document

@@ -14,25 +14,25 @@ from tests.support.zmq_forwarder import ZmqForwarder
 UNKNOWN_TXID = "ab" * 32
 
 
-def _without_feed(make_till: MerchantMaker, **settings: str) -> Merchant:
+def _without_feed(make_merchant: MerchantMaker, **settings: str) -> Merchant:
     """Return a merchant whose feed has addresses without a publisher."""
     rawtx, hashblock = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
-    return make_till(BITCOIND_ZMQ_RAWTX=rawtx, BITCOIND_ZMQ_HASHBLOCK=hashblock, **settings).open(
+    return make_merchant(BITCOIND_ZMQ_RAWTX=rawtx, BITCOIND_ZMQ_HASHBLOCK=hashblock, **settings).open(
         is_well=False
     )
 
 
 @pytest.fixture(scope="module")
-def hourly(make_till: MerchantMaker, regtest_node: RegtestNode) -> Iterator[Merchant]:
+def hourly(make_merchant: MerchantMaker, regtest_node: RegtestNode) -> Iterator[Merchant]:
     """Yield a merchant whose feed is connected and brings nothing, and whose daemon reconciles hourly."""
     with ZmqForwarder(regtest_node, loss=1.0) as feed:
-        yield make_till(RECONCILE_INTERVAL="3600", **feed.settings).open(is_well=False)
+        yield make_merchant(RECONCILE_INTERVAL="3600", **feed.settings).open(is_well=False)
 
 
 @pytest.fixture(scope="module")
-def frequent(make_till: MerchantMaker) -> Merchant:
+def frequent(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant without a feed, whose daemon reconciles every second."""
-    return _without_feed(make_till, RECONCILE_INTERVAL="1")
+    return _without_feed(make_merchant, RECONCILE_INTERVAL="1")
 
 
 def test_a_posted_txid_is_looked_up(hourly: Merchant, customer: Customer) -> None:

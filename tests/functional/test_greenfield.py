@@ -1,4 +1,4 @@
-"""A shop's plug-in and a whole Nodetill: the plug-in registers a webhook, sells, and asks back."""
+"""A shop's plug-in and a whole Nodetill: the plug-in adds a webhook, sells, and requests its invoices."""
 
 import hashlib
 import hmac
@@ -21,25 +21,25 @@ CLIENTS, ORDERS = 8, 25
 
 
 @pytest.fixture(scope="module")
-def shop_till(make_till: MerchantMaker) -> Merchant:
-    """Open a till whose shops are on this machine."""
-    return make_till(
+def shop_merchant(make_merchant: MerchantMaker) -> Merchant:
+    """Open a merchant whose shops are on this machine."""
+    return make_merchant(
         WEBHOOK_PRIVATE_HOSTS="127.0.0.1", CONFIRMATIONS="1", ADDRESS_POOL=str(2 * CLIENTS * ORDERS)
     ).open()
 
 
-def good(till: Merchant, method: str, path: str, body: Any = None) -> Any:
-    """Return the document of a call on a new connection. The call has to succeed."""
-    answer = till.installation.client(till.client.api_key).request(method, path, body)
+def good(merchant: Merchant, method: str, path: str, body: Any = None) -> Any:
+    """Return the document of a call on a new connection. The call must succeed."""
+    answer = merchant.installation.client(merchant.client.api_key).request(method, path, body)
     assert answer.status == 200, answer.body
     return answer.document
 
 
 @dataclass
 class Shop:
-    """A plug-in that asks for the invoice and its payments while it handles an event, as PrestaShop's."""
+    """A plug-in that requests the invoice and its payments during each event, as PrestaShop's does."""
 
-    till: Merchant
+    merchant: Merchant
     secret: str = "the shop's own sécret"
     events: list[dict[str, Any]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
@@ -50,8 +50,8 @@ class Shop:
         event = json.loads(request.body)
         expected = hmac.new(self.secret.encode(), request.body, hashlib.sha256).hexdigest()
         self.is_signed.append(request.headers["btcpay-sig"] == f"sha256={expected}")
-        invoice = good(self.till, "GET", f"{STORE}/invoices/{event['invoiceId']}")
-        [method] = good(self.till, "GET", f"{STORE}/invoices/{event['invoiceId']}/payment-methods")
+        invoice = good(self.merchant, "GET", f"{STORE}/invoices/{event['invoiceId']}")
+        [method] = good(self.merchant, "GET", f"{STORE}/invoices/{event['invoiceId']}/payment-methods")
         self.states.append(invoice["status"])
         self.paid.append(method["totalPaid"])
         self.events.append(event)
@@ -62,32 +62,32 @@ class Shop:
 
 
 @pytest.fixture
-def shop(shop_till: Merchant) -> Iterator[Shop]:
-    """Register a plug-in's webhook, and remove it afterwards."""
-    made = Shop(shop_till)
+def shop(shop_merchant: Merchant) -> Iterator[Shop]:
+    """Add a plug-in's webhook, and remove it afterwards."""
+    made = Shop(shop_merchant)
     with Endpoint(made.handle) as endpoint:
         body = {"url": f"{endpoint.url}&wc-api=btcpay|x", "secret": made.secret}
-        webhook = good(shop_till, "POST", f"{STORE}/webhooks", body)
+        webhook = good(shop_merchant, "POST", f"{STORE}/webhooks", body)
         assert (webhook["url"], webhook["secret"]) == (body["url"], made.secret)
         yield made
-        good(shop_till, "DELETE", f"{STORE}/webhooks/{webhook['id']}")
+        good(shop_merchant, "DELETE", f"{STORE}/webhooks/{webhook['id']}")
 
 
-def create(till: Merchant, **members: Any) -> dict[str, Any]:
+def create(merchant: Merchant, **members: Any) -> dict[str, Any]:
     order = {"amount": "10.00", "currency": "EUR", "metadata": {"orderId": "4711"}, **members}
-    invoice: dict[str, Any] = good(till, "POST", f"{STORE}/invoices", order)
+    invoice: dict[str, Any] = good(merchant, "POST", f"{STORE}/invoices", order)
     return invoice
 
 
 def test_a_sale_from_the_order_to_the_settled_invoice(shop: Shop, customer: Customer) -> None:
     """At each event the invoice is in the state of the event or a later one, and its payment is listed."""
-    till = shop.till
-    invoice = create(till)
+    merchant = shop.merchant
+    invoice = create(merchant)
     path = f"{STORE}/invoices/{invoice['id']}"
-    [method] = good(till, "GET", f"{path}/payment-methods")
+    [method] = good(merchant, "GET", f"{path}/payment-methods")
     txid = customer.pay(method["destination"], 20_000).txid
-    till.wait(lambda: good(till, "GET", path)["status"] == "Processing", "show the payment")
-    till.node.mine()
+    merchant.wait(lambda: good(merchant, "GET", path)["status"] == "Processing", "show the payment")
+    merchant.node.mine()
     expected = [
         "InvoiceCreated",
         "InvoiceReceivedPayment",
@@ -95,33 +95,33 @@ def test_a_sale_from_the_order_to_the_settled_invoice(shop: Shop, customer: Cust
         "InvoicePaymentSettled",
         "InvoiceSettled",
     ]
-    till.wait(lambda: len(shop.types(invoice["id"])) >= len(expected), f"deliver {expected}")
+    merchant.wait(lambda: len(shop.types(invoice["id"])) >= len(expected), f"deliver {expected}")
     assert shop.types(invoice["id"]) == expected
     assert all(shop.is_signed)
     assert [each["metadata"] for each in shop.events] == [{"orderId": "4711"}] * len(expected)
     assert shop.states[-2:] == ["Settled", "Settled"]
     assert set(shop.states[1:3]) <= {"Processing", "Settled"}
     assert shop.paid[1:] == ["0.00020000"] * 4
-    settled = good(till, "GET", path)
+    settled = good(merchant, "GET", path)
     assert (settled["status"], settled["paidAmount"]) == ("Settled", "10.00")
     assert settled["availableStatusesForManualMarking"] == []
-    [method] = good(till, "GET", f"{path}/payment-methods")
+    [method] = good(merchant, "GET", f"{path}/payment-methods")
     [payment] = method["payments"]
     assert (payment["id"].partition("-")[0], payment["status"]) == (txid, "Settled")
     check_redelivery(shop, invoice["id"])
 
 
 def check_redelivery(shop: Shop, invoice: str) -> None:
-    """Let the last event be sent again: it has a new id, and the same content."""
-    till = shop.till
-    [webhook] = good(till, "GET", f"{STORE}/webhooks")
+    """Request a redelivery of the last event. It has a new id, and the same content."""
+    merchant = shop.merchant
+    [webhook] = good(merchant, "GET", f"{STORE}/webhooks")
     path = f"{STORE}/webhooks/{webhook['id']}/deliveries"
-    till.wait(lambda: len(good(till, "GET", path)) == len(shop.events), "store all deliveries")
-    last = good(till, "GET", path)[0]
+    merchant.wait(lambda: len(good(merchant, "GET", path)) == len(shop.events), "store all deliveries")
+    last = good(merchant, "GET", path)[0]
     assert (last["status"], last["httpCode"], last["errorMessage"]) == ("HttpSuccess", 200, None)
-    assert good(till, "GET", f"{path}/{last['id']}/request") == shop.events[-1]
-    new = good(till, "POST", f"{path}/{last['id']}/redeliver")
-    till.wait(lambda: shop.events[-1]["deliveryId"] == new, "send the event again")
+    assert good(merchant, "GET", f"{path}/{last['id']}/request") == shop.events[-1]
+    new = good(merchant, "POST", f"{path}/{last['id']}/redeliver")
+    merchant.wait(lambda: shop.events[-1]["deliveryId"] == new, "send the event again")
     first, again = shop.events[-2:]
     assert again == {**first, "deliveryId": new, "isRedelivery": True}
     assert first["invoiceId"] == invoice
@@ -129,29 +129,31 @@ def check_redelivery(shop: Shop, invoice: str) -> None:
 
 def test_an_abandoned_invoice_is_marked_invalid(shop: Shop) -> None:
     """WooCommerce does this when its customer chooses another way to pay."""
-    till = shop.till
-    invoice = create(till, metadata={"orderId": "4712"})
-    marked = good(till, "POST", f"{STORE}/invoices/{invoice['id']}/status", {"status": "Invalid"})
+    merchant = shop.merchant
+    invoice = create(merchant, metadata={"orderId": "4712"})
+    marked = good(merchant, "POST", f"{STORE}/invoices/{invoice['id']}/status", {"status": "Invalid"})
     assert (marked["status"], marked["additionalStatus"]) == ("Invalid", "Marked")
-    till.wait(lambda: shop.types(invoice["id"])[-1:] == ["InvoiceInvalid"], "report the mark")
+    merchant.wait(lambda: shop.types(invoice["id"])[-1:] == ["InvoiceInvalid"], "report the mark")
     assert [each["manuallyMarked"] for each in shop.events if each["type"] == "InvoiceInvalid"] == [True]
 
 
 def test_many_orders_while_two_endpoints_hang(shop: Shop) -> None:
-    """Every order and every reading succeeds, and the endpoint that works receives every event."""
-    till = shop.till
+    """Every order and every read succeeds, and the working endpoint receives every event."""
+    merchant = shop.merchant
     needed = CLIENTS * ORDERS
-    till.wait(lambda: till.health().document["addresses"]["free"] >= needed, "fill the pool")
+    merchant.wait(lambda: merchant.health().document["addresses"]["free"] >= needed, "fill the pool")
     with Endpoint(hangs) as one, Endpoint(hangs) as two:
-        hanging = [good(till, "POST", f"{STORE}/webhooks", {"url": each.url})["id"] for each in (one, two)]
+        hanging = [
+            good(merchant, "POST", f"{STORE}/webhooks", {"url": each.url})["id"] for each in (one, two)
+        ]
 
         def sell(client: int) -> list[str]:
             made = []
             for number in range(ORDERS):
-                invoice = create(till, metadata={"orderId": f"{client}-{number}"})
-                read = good(till, "GET", f"{STORE}/invoices/{invoice['id']}")
+                invoice = create(merchant, metadata={"orderId": f"{client}-{number}"})
+                read = good(merchant, "GET", f"{STORE}/invoices/{invoice['id']}")
                 assert read == invoice
-                [found] = good(till, "GET", f"{STORE}/invoices?orderId={client}-{number}")
+                [found] = good(merchant, "GET", f"{STORE}/invoices?orderId={client}-{number}")
                 assert found["id"] == invoice["id"]
                 made.append(invoice["id"])
             return made
@@ -159,9 +161,9 @@ def test_many_orders_while_two_endpoints_hang(shop: Shop) -> None:
         with ThreadPoolExecutor(CLIENTS) as clients:
             made = [invoice for part in clients.map(sell, range(CLIENTS)) for invoice in part]
         assert len(set(made)) == needed
-        till.wait(lambda: {*made} <= {each["invoiceId"] for each in shop.events}, "report every invoice")
+        merchant.wait(lambda: {*made} <= {each["invoiceId"] for each in shop.events}, "report every invoice")
         assert all(shop.types(invoice) == ["InvoiceCreated"] for invoice in made)
         assert one.requests
         assert two.requests
         for webhook in hanging:
-            good(till, "DELETE", f"{STORE}/webhooks/{webhook}")
+            good(merchant, "DELETE", f"{STORE}/webhooks/{webhook}")

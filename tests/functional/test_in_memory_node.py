@@ -90,8 +90,8 @@ class Walk:
     def __init__(self, twin: TwinNode, seed: int) -> None:
         self.twin = twin
         self.chance = Random(seed)
-        self.world = ChainState(twin).begin()
-        self.world.settle(STEPS + 10, 5)
+        self.chain = ChainState(twin).begin()
+        self.chain.settle(STEPS + 10, 5)
         self.sent: list[BuiltTransaction] = []
         self.scripts = [self._new_script() for _ in range(ADDRESSES)]
         self.steps: dict[Callable[[], None], int] = {
@@ -123,7 +123,7 @@ class Walk:
     def compare(self) -> None:
         """Compare the chain, the mempool and the wallet of both nodes."""
         rpc = self.twin.rpc
-        view = self.world.view()
+        view = self.chain.view()
         self.twin.real.rpc("syncwithvalidationinterfacequeue")
         for txid in view.mempool:
             rpc("getmempoolentry", txid)
@@ -143,7 +143,7 @@ class Walk:
         return {row["txid"] for row in rows if row["confirmations"] == 0} & view.mempool
 
     def pay(self) -> None:
-        self._make([self.world.coin()], self._outputs(), FEE_SATS)
+        self._make([self.chain.coin()], self._outputs(), FEE_SATS)
 
     def spend_change(self) -> None:
         coin = self.chance.choice(self.sent).coin(-1)
@@ -160,31 +160,31 @@ class Walk:
             self._make(old.coins, outputs, fee_sats)
 
     def send_again(self) -> None:
-        self.world.publish(self.chance.choice(self.sent))
+        self.chain.publish(self.chance.choice(self.sent))
 
     def mine_the_mempool(self) -> None:
-        self.world.mine(self.world.transactions[txid] for txid in sorted(self.world.view().mempool))
+        self.chain.mine(self.chain.transactions[txid] for txid in sorted(self.chain.view().mempool))
 
     def mine_some(self) -> None:
-        self.world.mine(self._some())
+        self.chain.mine(self._some())
 
     def reorg(self) -> None:
         depth = self.chance.choice((1, 1, 2, 3, 6))
-        self.world.reorg(depth, [self._some() for _ in range(self.chance.choice((0, 1, depth + 1)))])
+        self.chain.reorg(depth, [self._some() for _ in range(self.chance.choice((0, 1, depth + 1)))])
 
     def invalidate(self) -> None:
         """Take blocks off the chain, compare, and put them back."""
-        height = self.world.view().tip.height - self.chance.choice((0, 1, 4))
+        height = self.chain.view().tip.height - self.chance.choice((0, 1, 4))
         block_hash = self.twin.rpc("getblockhash", height)
         self.twin.rpc("invalidateblock", block_hash)
         self.compare()
         self.twin.rpc("reconsiderblock", block_hash)
 
     def _make(self, coins: Any, outputs: Any, fee_sats: int) -> None:
-        sent = self.world.build_transaction(list(coins), list(outputs), fee_sats)
+        sent = self.chain.build_transaction(list(coins), list(outputs), fee_sats)
         self.sent.append(sent)
         if self.chance.random() < 0.8:
-            self.world.publish(sent)
+            self.chain.publish(sent)
 
     def _outputs(self) -> list[tuple[bytes, int]]:
         return [(self.chance.choice(self.scripts), 1_000 + self.chance.randrange(1_000))]

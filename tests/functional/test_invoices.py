@@ -1,4 +1,4 @@
-"""The real daemon reports invoices to a shop whose plug-in speaks to BTCPay (docs/greenfield.md)."""
+"""The real daemon reports invoices to a shop with a plug-in for BTCPay Server (docs/greenfield.md)."""
 
 import hashlib
 import hmac
@@ -22,20 +22,20 @@ ORDER = ["Created", "ReceivedPayment", "Processing", "PaymentSettled", "Settled"
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
-    """Open a merchant whose daemon looks at the chain by itself only once an hour."""
-    return make_till(RECONCILE_INTERVAL="3600").open()
+def merchant(make_merchant: MerchantMaker) -> Merchant:
+    """Open a merchant whose daemon reconciles only once an hour."""
+    return make_merchant(RECONCILE_INTERVAL="3600").open()
 
 
 @pytest.fixture
-def shop(till: Merchant) -> Iterator[Endpoint]:
-    """Start a shop, and make it the seller's endpoint of BTCPay's kind."""
+def shop(merchant: Merchant) -> Iterator[Endpoint]:
+    """Start a shop, and add it as the seller's btcpay endpoint."""
     with Endpoint(answers(200)) as endpoint:
-        made = till.installation.manage_json(
+        made = merchant.installation.manage_json(
             "webhook", "add", SELLER, endpoint.url, "--kind", "btcpay", "--secret", SECRET
         )
         yield endpoint
-        till.installation.manage_json("webhook", "remove", made["webhook_id"])
+        merchant.installation.manage_json("webhook", "remove", made["webhook_id"])
 
 
 def received(shop: Endpoint, order: Order) -> list[dict[str, Any]]:
@@ -48,13 +48,13 @@ def types(shop: Endpoint, order: Order) -> list[str]:
     return [body["type"].removeprefix("Invoice") for body in received(shop, order)]
 
 
-def wait_for(till: Merchant, shop: Endpoint, order: Order, expected: list[str]) -> None:
-    till.wait(lambda: types(shop, order) == expected, f"send {expected}, not {types(shop, order)}")
+def wait_for(merchant: Merchant, shop: Endpoint, order: Order, expected: list[str]) -> None:
+    merchant.wait(lambda: types(shop, order) == expected, f"send {expected}, not {types(shop, order)}")
 
 
-def state(till: Merchant, order: Order) -> str:
-    """Return the state of an invoice as it is stored now."""
-    with till.database():
+def state(merchant: Merchant, order: Order) -> str:
+    """Return the present state of an invoice in the database."""
+    with merchant.database():
         row = payment_by_reference(order.id)
         assert row is not None
         received = [output.received_output for output in outputs_at(row.address_id)]
@@ -71,20 +71,20 @@ def _checked(request: Request) -> dict[str, Any]:
 
 
 def test_a_shop_receives_each_event_of_an_invoice_in_order(
-    till: Merchant, shop: Endpoint, customer: Customer
+    merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """The web server lets the daemon see a new invoice, which has its first event at once."""
-    order = till.request(confirmations=1, metadata={"orderId": "4711"})
-    with till.database():
+    """The daemon assesses a new invoice at once, so InvoiceCreated comes at once."""
+    order = merchant.request(confirmations=1, metadata={"orderId": "4711"})
+    with merchant.database():
         is_it = PaymentRequest.reference == order.id
         PaymentRequest.update(reassess_at_height=ANY_HEIGHT).where(is_it).execute()
-    wait_for(till, shop, order, ORDER[:1])
+    wait_for(merchant, shop, order, ORDER[:1])
     sent = customer.pay(order.address, order.amount_sats)
-    wait_for(till, shop, order, ORDER[:3])
-    assert state(till, order) == "Processing"
-    till.node.mine()
-    wait_for(till, shop, order, ORDER)
-    assert state(till, order) == "Settled"
+    wait_for(merchant, shop, order, ORDER[:3])
+    assert state(merchant, order) == "Processing"
+    merchant.node.mine()
+    wait_for(merchant, shop, order, ORDER)
+    assert state(merchant, order) == "Settled"
     bodies = received(shop, order)
     assert {body["storeId"] for body in bodies} == {SELLER}
     assert all(body["metadata"] == {"orderId": "4711"} for body in bodies)
@@ -94,33 +94,33 @@ def test_a_shop_receives_each_event_of_an_invoice_in_order(
 
 
 def test_a_double_spend_makes_a_settled_invoice_invalid(
-    till: Merchant, shop: Endpoint, customer: Customer
+    merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """It was settled in the mempool, because it requires no confirmation."""
-    order = till.request(confirmations=0)
+    """The invoice requires no confirmation, so it was settled in the mempool."""
+    order = merchant.request(confirmations=0)
     sent = customer.pay(order.address, order.amount_sats)
-    wait_for(till, shop, order, ORDER)
+    wait_for(merchant, shop, order, ORDER)
     customer.double_spend(sent)
-    wait_for(till, shop, order, [*ORDER, "Invalid"])
+    wait_for(merchant, shop, order, [*ORDER, "Invalid"])
     assert received(shop, order)[-1]["manuallyMarked"] is False
-    assert state(till, order) == "Invalid"
+    assert state(merchant, order) == "Invalid"
 
 
 def test_a_fee_bump_and_a_reorg_never_settle_an_invoice_twice(
-    till: Merchant, shop: Endpoint, customer: Customer
+    merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """The new transaction is a new payment."""
-    order = till.request(confirmations=1)
+    """The transaction of the fee bump is a new payment."""
+    order = merchant.request(confirmations=1)
     old = customer.pay(order.address, order.amount_sats)
-    wait_for(till, shop, order, ORDER[:3])
+    wait_for(merchant, shop, order, ORDER[:3])
     customer.bump_fee(old)
-    wait_for(till, shop, order, [*ORDER[:3], "ReceivedPayment"])
-    till.node.mine()
-    wait_for(till, shop, order, [*ORDER[:3], "ReceivedPayment", *ORDER[3:]])
+    wait_for(merchant, shop, order, [*ORDER[:3], "ReceivedPayment"])
+    merchant.node.mine()
+    wait_for(merchant, shop, order, [*ORDER[:3], "ReceivedPayment", *ORDER[3:]])
     customer.reorg(1, [], [])
     order.wait("received")
-    assert state(till, order) == "Processing"
-    till.node.mine()
+    assert state(merchant, order) == "Processing"
+    merchant.node.mine()
     order.wait("confirmed")
-    till.wait_tip()
+    merchant.wait_tip()
     assert types(shop, order) == [*ORDER[:3], "ReceivedPayment", *ORDER[3:]]

@@ -12,14 +12,14 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def hasty(make_till: MerchantMaker) -> Merchant:
+def hasty(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose requests expire after a second. Late money waits for the seller."""
-    return make_till(PAYMENT_EXPIRY="1").open()
+    return make_merchant(PAYMENT_EXPIRY="1").open()
 
 
-def _paid_late(till: Merchant, customer: Customer, amount_sats: int = 20_000) -> Order:
+def _paid_late(merchant: Merchant, customer: Customer, amount_sats: int = 20_000) -> Order:
     """Return a request that expired, and got this amount afterwards."""
-    order = till.request()
+    order = merchant.request()
     order.wait("expired")
     customer.pay(order.address, amount_sats)
     order.wait("expired", received_sats=amount_sats)
@@ -77,10 +77,10 @@ def test_double_spent_late_money_is_no_longer_late(hasty: Merchant, customer: Cu
 
 
 def test_late_money_counts_by_itself_with_late_payments_accept(
-    make_till: MerchantMaker, customer: Customer
+    make_merchant: MerchantMaker, customer: Customer
 ) -> None:
     """The request is received and confirmed, and `late` is true."""
-    lenient = make_till(PAYMENT_EXPIRY="1", LATE_PAYMENTS="accept").open()
+    lenient = make_merchant(PAYMENT_EXPIRY="1", LATE_PAYMENTS="accept").open()
     order = lenient.request(confirmations=1)
     order.wait("expired")
     customer.pay(order.address, order.amount_sats)

@@ -18,23 +18,25 @@ Line = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
+def merchant(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose requests expire after three seconds, with logs in JSON."""
-    return make_till(PAYMENT_EXPIRY="3", MONITORING_PERIOD="2", LOG_FORMAT="json", LOG_LEVEL="info").open()
+    return make_merchant(
+        PAYMENT_EXPIRY="3", MONITORING_PERIOD="2", LOG_FORMAT="json", LOG_LEVEL="info"
+    ).open()
 
 
 @pytest.fixture
-def shop(till: Merchant) -> Iterator[Endpoint]:
+def shop(merchant: Merchant) -> Iterator[Endpoint]:
     """Yield the seller's own server, which answers 503 at first."""
     with Endpoint(answers(503)) as endpoint:
-        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        merchant.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
         yield endpoint
-        till.installation.manage_json("seller", "set", SELLER, "--no-webhook")
+        merchant.installation.manage_json("seller", "set", SELLER, "--no-webhook")
 
 
 def lines_of(order: Order) -> list[Line]:
     """Return the lines with the order's id, sorted by time."""
-    servers = (order.till.web, order.till.daemon)
+    servers = (order.merchant.web, order.merchant.daemon)
     lines = [line for server in servers for line in server.log_file.read_text().splitlines()]
     found = [json.loads(line) for line in lines if order.id in line]
     assert all(line["payment"] == order.id for line in found)
@@ -52,27 +54,27 @@ def outcomes_of(order: Order) -> list[tuple[str, str, str]]:
 
 
 def test_the_log_has_each_change_of_a_payment_in_two_parts(
-    till: Merchant, shop: Endpoint, customer: Customer
+    merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
     """The lines reach from the request to its end after a hundred blocks."""
-    order = till.request(confirmations=2, expires_in=600)
+    order = merchant.request(confirmations=2, expires_in=600)
     first = customer.pay(order.address, 5_000)
     order.wait("underpaid")
     rest = customer.pay(order.address, 15_000)
     order.wait("received")
-    till.wait(
+    merchant.wait(
         lambda: ("payment.underpaid", "webhook", "delayed") in outcomes_of(order), "log the refused webhook"
     )
     shop.behave = answers(204)
     bumped = customer.bump_fee(rest)
     order.wait_state(rest.txid, "replaced")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirming")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
-    till.wait(order.is_all_delivered, "deliver all messages")
-    till.node.mine(100)
-    till.wait(lambda: "payment closed" in events_logged(order), "close the request")
+    merchant.wait(order.is_all_delivered, "deliver all messages")
+    merchant.node.mine(100)
+    merchant.wait(lambda: "payment closed" in events_logged(order), "close the request")
 
     events = events_logged(order)
     assert events == [
@@ -112,8 +114,8 @@ def test_the_log_has_each_change_of_a_payment_in_two_parts(
     assert "503" in delayed["reason"]
 
     event = order.event_list()[0]
-    assert till.client.post(f"{order.path}/events/{event['event_id']}/redeliver").status == 202
-    till.wait(
+    assert merchant.client.post(f"{order.path}/events/{event['event_id']}/redeliver").status == 202
+    merchant.wait(
         lambda: outcomes_of(order)[-1] == ("payment.underpaid", "webhook", "delivered"),
         "send the webhook again",
     )
@@ -122,19 +124,19 @@ def test_the_log_has_each_change_of_a_payment_in_two_parts(
     assert ({one, other}, last) == ({"redelivery asked for", "redelivery queued"}, "message delivered")
 
 
-def test_the_log_has_late_money_and_its_double_spend(till: Merchant, customer: Customer) -> None:
+def test_the_log_has_late_money_and_its_double_spend(merchant: Merchant, customer: Customer) -> None:
     """An event that needs a decision is a warning, and the decision has a line too."""
-    order = till.request(confirmations=1)
+    order = merchant.request(confirmations=1)
     order.wait("expired")
     late = customer.pay(order.address, 20_000)
     order.wait("expired", late=True)
-    assert till.client.post(f"{order.path}/accept").status == 200
+    assert merchant.client.post(f"{order.path}/accept").status == 200
     order.wait("received")
     customer.double_spend(late)
     order.wait("expired", late=False)
-    till.wait(lambda: "payment.reverted" in events_logged(order), "log the double-spend")
-    till.node.mine()
-    till.wait(lambda: events_logged(order)[-1] == "payment closed", "close the request")
+    merchant.wait(lambda: "payment.reverted" in events_logged(order), "log the double-spend")
+    merchant.node.mine()
+    merchant.wait(lambda: events_logged(order)[-1] == "payment closed", "close the request")
     events = events_logged(order)
     for event in ("payment.late", "payment.reverted", "acceptance asked for", "late payment accepted"):
         assert events.count(event) == 1, events
@@ -147,13 +149,13 @@ def test_the_log_has_late_money_and_its_double_spend(till: Merchant, customer: C
     assert {levels[event] for event in ("payment.expired", "payment.received", "output seen")} == {"info"}
 
 
-def test_the_metrics_agree_with_the_log(till: Merchant) -> None:
+def test_the_metrics_agree_with_the_log(merchant: Merchant) -> None:
     """The daemon counts the events that it logs. promtool accepts the metrics."""
-    text = till.wait(_scrape_after_heartbeat(till), "store its counters")
+    text = merchant.wait(_scrape_after_heartbeat(merchant), "store its counters")
     samples = {
         (s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(text) for s in f.samples
     }
-    lines = [json.loads(line) for line in till.daemon.lines()]
+    lines = [json.loads(line) for line in merchant.daemon.lines()]
     for event in ("payment.received", "payment.confirmed", "payment.late", "payment.reverted"):
         counted = samples["nodetill_events_total", event]
         assert counted == len([line for line in lines if line["event"] == event]) > 0
@@ -163,12 +165,12 @@ def test_the_metrics_agree_with_the_log(till: Merchant) -> None:
     assert run(find_program("promtool", "promtool"), "check", "metrics", text=text) == ""
 
 
-def _scrape_after_heartbeat(till: Merchant) -> Any:
+def _scrape_after_heartbeat(merchant: Merchant) -> Any:
     """Return a function that returns the metrics after the next heartbeat, which stores the counters."""
-    seen = till.heartbeat_at()
+    seen = merchant.heartbeat_at()
 
     def look() -> str | None:
-        is_new = till.heartbeat_at() != seen
-        return till.client.get("/metrics").body.decode() if is_new else None
+        is_new = merchant.heartbeat_at() != seen
+        return merchant.client.get("/metrics").body.decode() if is_new else None
 
     return look

@@ -11,20 +11,20 @@ CONTRACT_SECONDS = 5.0
 
 
 def test_the_servers_do_not_wait_for_the_reader_of_the_log(
-    make_till: MerchantMaker, customer: Customer
+    make_merchant: MerchantMaker, customer: Customer
 ) -> None:
     """The daemon finds a payment and sends emails. SIGTERM ends both servers with exit status 0."""
-    till = make_till()
+    merchant = make_merchant()
     reader, writer = stuck_pipe()
-    till.daemon.output = till.web.output = writer
-    till.open()
-    order = till.request(confirmations=1)
+    merchant.daemon.output = merchant.web.output = writer
+    merchant.open()
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait_told("received", "confirmed")
-    assert till.daemon.stop(CONTRACT_SECONDS) == 0
-    assert till.web.stop(CONTRACT_SECONDS) == 0
+    assert merchant.daemon.stop(CONTRACT_SECONDS) == 0
+    assert merchant.web.stop(CONTRACT_SECONDS) == 0
     os.close(writer)
     with os.fdopen(reader) as log:
         assert log.read().strip("\n").count("\n") < 10, "the servers wrote to a full pipe"

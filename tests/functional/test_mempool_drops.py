@@ -30,157 +30,157 @@ Change = Callable[[Scenario, TrackedRequest, int], None]
 
 
 def _publish(
-    stage: Scenario, coins: list[Coin], outputs: list[tuple[bytes, int]], fee_sats: int
+    scenario: Scenario, coins: list[Coin], outputs: list[tuple[bytes, int]], fee_sats: int
 ) -> BuiltTransaction:
-    made = stage.world.build_transaction(coins, outputs, fee_sats)
-    assert stage.world.publish(made)
+    made = scenario.chain.build_transaction(coins, outputs, fee_sats)
+    assert scenario.chain.publish(made)
     return made
 
 
 def _publish_meanwhile(
-    stage: Scenario, call: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
+    scenario: Scenario, call: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
 ) -> None:
     """Publish the transaction before this RPC call, with a fee that replaces all others."""
 
     def publish() -> None:
-        _publish(stage, coins, outputs, 50 * FEE_SATS)
+        _publish(scenario, coins, outputs, 50 * FEE_SATS)
 
-    stage.meanwhile(publish, call)
+    scenario.meanwhile(publish, call)
 
 
-def _replace_the_double_spend(stage: Scenario, account: TrackedRequest, call: int) -> None:
+def _replace_the_double_spend(scenario: Scenario, account: TrackedRequest, call: int) -> None:
     """D replaces the payment, and also spends another coin. Before the call, E replaces D by that coin."""
-    sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
-    stage.settle()
-    _publish_meanwhile(stage, call, [other], [])
-    _publish(stage, [*sent.coins, other], [], 10 * FEE_SATS)
+    sent, other = scenario.pay([(account, AMOUNT_SATS)]), scenario.chain.coin()
+    scenario.settle()
+    _publish_meanwhile(scenario, call, [other], [])
+    _publish(scenario, [*sent.coins, other], [], 10 * FEE_SATS)
 
 
-def _replace_the_smaller_bump(stage: Scenario, account: TrackedRequest, call: int) -> None:
+def _replace_the_smaller_bump(scenario: Scenario, account: TrackedRequest, call: int) -> None:
     """Do the same with a D that also pays the request. Both payments never count together."""
-    sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
-    stage.settle()
-    _publish_meanwhile(stage, call, [other], [])
-    _publish(stage, [*sent.coins, other], [(account.script, AMOUNT_SATS)], 10 * FEE_SATS)
+    sent, other = scenario.pay([(account, AMOUNT_SATS)]), scenario.chain.coin()
+    scenario.settle()
+    _publish_meanwhile(scenario, call, [other], [])
+    _publish(scenario, [*sent.coins, other], [(account.script, AMOUNT_SATS)], 10 * FEE_SATS)
 
 
-def _replace_the_parent(stage: Scenario, account: TrackedRequest, call: int) -> None:
+def _replace_the_parent(scenario: Scenario, account: TrackedRequest, call: int) -> None:
     """Replace the parent while the daemon calls bitcoind about its child, which pays the request."""
-    parent = _publish(stage, [stage.world.coin()], [], FEE_SATS)
-    stage.settle()
-    _publish_meanwhile(stage, call, list(parent.coins), [(ANYONE_CAN_SPEND, 1_000)])
-    stage.pay([(account, AMOUNT_SATS)], parent.coin(-1))
+    parent = _publish(scenario, [scenario.chain.coin()], [], FEE_SATS)
+    scenario.settle()
+    _publish_meanwhile(scenario, call, list(parent.coins), [(ANYONE_CAN_SPEND, 1_000)])
+    scenario.pay([(account, AMOUNT_SATS)], parent.coin(-1))
 
 
 @pytest.mark.parametrize(
     "change", [_replace_the_double_spend, _replace_the_smaller_bump, _replace_the_parent]
 )
-def test_payments_that_leave_during_the_daemons_calls_are_dropped(stage: Scenario, change: Change) -> None:
+def test_payments_that_leave_during_the_daemons_calls_are_dropped(scenario: Scenario, change: Change) -> None:
     """The change comes before the first call, before the second, and so on. No block is needed."""
-    stage.begin()
+    scenario.begin()
     for call in range(1, CALLS + 1):
-        account = stage.request(AMOUNT_SATS, confirmations=call % 2)
-        stage.note(f"before call {call}")
-        stage.is_rough = True
-        change(stage, account, call)
-        stage.settle()
+        account = scenario.request(AMOUNT_SATS, confirmations=call % 2)
+        scenario.note(f"before call {call}")
+        scenario.is_rough = True
+        change(scenario, account, call)
+        scenario.settle()
         # Remove a change that no call has reached yet.
-        stage.daemon.meanwhile(lambda: None, 1)
-    stage.end()
+        scenario.daemon.meanwhile(lambda: None, 1)
+    scenario.end()
 
 
-def test_a_payment_evicted_by_a_sibling_is_dropped(stage: Scenario) -> None:
+def test_a_payment_evicted_by_a_sibling_is_dropped(scenario: Scenario) -> None:
     """A version-3 parent has one unconfirmed child. A second child evicts it, by another output."""
-    stage.begin()
-    if "Knots" in stage.world.node.rpc("getnetworkinfo")["subversion"]:
-        stage.daemon.stop()
+    scenario.begin()
+    if "Knots" in scenario.chain.node.rpc("getnetworkinfo")["subversion"]:
+        scenario.daemon.stop()
         # Bitcoin Core always keeps to BIP 431. Knots does so on request.
-        stage.world.node.restart("-mempooltruc=enforce")
-        stage.daemon.start()
-    account = stage.request(AMOUNT_SATS, confirmations=0)
-    world = stage.world
-    parent = world.build_transaction([world.coin()], [(ANYONE_CAN_SPEND, 100_000)], FEE_SATS, 3)
-    child = world.build_transaction([parent.coin(0)], [(account.script, AMOUNT_SATS)], FEE_SATS, 3)
-    sibling = world.build_transaction([parent.coin(1)], [], 50 * FEE_SATS, 3)
-    assert world.publish(parent)
-    assert world.publish(child)
-    stage.settle()
+        scenario.chain.node.restart("-mempooltruc=enforce")
+        scenario.daemon.start()
+    account = scenario.request(AMOUNT_SATS, confirmations=0)
+    chain = scenario.chain
+    parent = chain.build_transaction([chain.coin()], [(ANYONE_CAN_SPEND, 100_000)], FEE_SATS, 3)
+    child = chain.build_transaction([parent.coin(0)], [(account.script, AMOUNT_SATS)], FEE_SATS, 3)
+    sibling = chain.build_transaction([parent.coin(1)], [], 50 * FEE_SATS, 3)
+    assert chain.publish(parent)
+    assert chain.publish(child)
+    scenario.settle()
     assert account.row().status == Status.CONFIRMED
 
-    assert world.publish(sibling)
-    assert child.txid not in world.view().mempool
-    stage.settle()
+    assert chain.publish(sibling)
+    assert child.txid not in chain.view().mempool
+    scenario.settle()
     assert account.row().status == Status.NEW
     assert Output.get(Output.txid == child.txid).state == DROPPED
-    stage.end()
+    scenario.end()
 
 
-def _let_expire(stage: Scenario, sent: BuiltTransaction, other: TrackedRequest) -> None:
+def _let_expire(scenario: Scenario, sent: BuiltTransaction, other: TrackedRequest) -> None:
     """Set bitcoind's clock past the expiry. A further payment lets bitcoind look through its mempool."""
     try:
-        stage.world.node.rpc("setmocktime", int((datetime.now(UTC) + EXPIRY).timestamp()))
-        stage.pay([(other, AMOUNT_SATS)])
-        assert sent.txid not in stage.world.view().mempool
-        stage.settle()
+        scenario.chain.node.rpc("setmocktime", int((datetime.now(UTC) + EXPIRY).timestamp()))
+        scenario.pay([(other, AMOUNT_SATS)])
+        assert sent.txid not in scenario.chain.view().mempool
+        scenario.settle()
     finally:
-        stage.world.node.rpc("setmocktime", 0)
+        scenario.chain.node.rpc("setmocktime", 0)
 
 
-def test_a_payment_that_expires_from_the_mempool_is_dropped(stage: Scenario) -> None:
+def test_a_payment_that_expires_from_the_mempool_is_dropped(scenario: Scenario) -> None:
     """bitcoind publishes nothing about an expired transaction, or about one that a full mempool evicts."""
-    stage.begin()
-    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
-    sent = stage.pay([(account, AMOUNT_SATS)])
-    stage.settle()
-    _let_expire(stage, sent, other)
+    scenario.begin()
+    account, other = scenario.request(AMOUNT_SATS), scenario.request(AMOUNT_SATS)
+    sent = scenario.pay([(account, AMOUNT_SATS)])
+    scenario.settle()
+    _let_expire(scenario, sent, other)
     assert account.row().status == Status.NEW
-    stage.end()
+    scenario.end()
 
 
-def test_a_payment_that_leaves_the_mempool_is_dropped_until_it_returns(stage: Scenario) -> None:
+def test_a_payment_that_leaves_the_mempool_is_dropped_until_it_returns(scenario: Scenario) -> None:
     """Without a feed, the daemon looks up each unconfirmed payment."""
-    stage.begin()
-    stage.daemon.stop()
-    stage.daemon.start(FeedDelivery.NOTHING)
-    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
-    sent = stage.pay([(account, AMOUNT_SATS)])
-    stage.settle()
-    _let_expire(stage, sent, other)
+    scenario.begin()
+    scenario.daemon.stop()
+    scenario.daemon.start(FeedDelivery.NOTHING)
+    account, other = scenario.request(AMOUNT_SATS), scenario.request(AMOUNT_SATS)
+    sent = scenario.pay([(account, AMOUNT_SATS)])
+    scenario.settle()
+    _let_expire(scenario, sent, other)
     assert account.row().status == Status.NEW
     assert Output.get(Output.txid == sent.txid).state == DROPPED
 
-    assert stage.world.publish(sent)
-    stage.settle()
+    assert scenario.chain.publish(sent)
+    scenario.settle()
     assert account.row().status == Status.RECEIVED
     events = [event.type for event in events_of(account.row())]
     assert events == ["payment.received", "payment.reverted", "payment.received"]
-    stage.end()
+    scenario.end()
 
 
-def test_a_payment_whose_replacement_leaves_is_dropped(stage: Scenario) -> None:
+def test_a_payment_whose_replacement_leaves_is_dropped(scenario: Scenario) -> None:
     """The state is not `replaced`, because the replacement is in no mempool."""
-    stage.begin()
-    account, other = stage.request(AMOUNT_SATS), stage.world.coin()
-    sent = stage.pay([(account, AMOUNT_SATS)])
-    stage.settle()
-    _publish(stage, [*sent.coins, other], [], 10 * FEE_SATS)
-    stage.settle()
-    _publish(stage, [other], [], 50 * FEE_SATS)
-    stage.settle()
+    scenario.begin()
+    account, other = scenario.request(AMOUNT_SATS), scenario.chain.coin()
+    sent = scenario.pay([(account, AMOUNT_SATS)])
+    scenario.settle()
+    _publish(scenario, [*sent.coins, other], [], 10 * FEE_SATS)
+    scenario.settle()
+    _publish(scenario, [other], [], 50 * FEE_SATS)
+    scenario.settle()
     assert Output.get(Output.txid == sent.txid).state == DROPPED
-    stage.end()
+    scenario.end()
 
 
-def test_an_output_without_a_request_gets_its_final_state(stage: Scenario) -> None:
+def test_an_output_without_a_request_gets_its_final_state(scenario: Scenario) -> None:
     """Such an output is dropped, replaced or mined like any other."""
-    stage.begin()
-    world, wallet = stage.world, stage.settings.bitcoind_wallet
-    address = world.node.rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
-    script = bytes.fromhex(world.node.rpc("validateaddress", address)["scriptPubKey"])
+    scenario.begin()
+    chain, wallet = scenario.chain, scenario.settings.bitcoind_wallet
+    address = chain.node.rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
+    script = bytes.fromhex(chain.node.rpc("validateaddress", address)["scriptPubKey"])
     add_addresses([(address, script)], wallet, datetime.now(UTC), are_free=False)
-    other = world.coin()
+    other = chain.coin()
     mined, replaced, dropped = (
-        _publish(stage, [world.coin()], [(script, AMOUNT_SATS)], FEE_SATS) for _ in range(3)
+        _publish(scenario, [chain.coin()], [(script, AMOUNT_SATS)], FEE_SATS) for _ in range(3)
     )
 
     def wait_for(*states: str) -> None:
@@ -188,15 +188,15 @@ def test_an_output_without_a_request_gets_its_final_state(stage: Scenario) -> No
             stored = {output.txid: output.state for output in Output.select()}
             return [stored.get(each.txid) for each in (mined, replaced, dropped)] == [*states]
 
-        assert stage.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
+        assert scenario.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
 
     wait_for("mempool", "mempool", "mempool")
-    _publish(stage, list(replaced.coins), [], 10 * FEE_SATS)
-    _publish(stage, [*dropped.coins, other], [], 10 * FEE_SATS)
-    _publish(stage, [other], [], 50 * FEE_SATS)
-    world.mine([mined])
+    _publish(scenario, list(replaced.coins), [], 10 * FEE_SATS)
+    _publish(scenario, [*dropped.coins, other], [], 10 * FEE_SATS)
+    _publish(scenario, [other], [], 50 * FEE_SATS)
+    chain.mine([mined])
     wait_for("mined", "replaced", "dropped")
-    stage.end()
+    scenario.end()
 
 
 @pytest.mark.parametrize("option", ["-txindex=1", pytest.param("-txindex=0", marks=pytest.mark.slow)])
@@ -207,18 +207,18 @@ def test_a_payment_in_an_unread_stale_block_delays_nothing(
     node = start_node(option)
     node.fund_customer()
     customer = Customer(node)
-    till = Merchant(node, tmp_path).open()
+    merchant = Merchant(node, tmp_path).open()
     try:
-        order, other = till.request(), till.request(confirmations=1)
-        till.daemon.stop()
+        order, other = merchant.request(), merchant.request(confirmations=1)
+        merchant.daemon.stop()
         [stale] = node.rpc("generatetoaddress", 1, order.address)
         node.rpc("invalidateblock", stale)
         node.mine(2)
-        till.daemon.start()
+        merchant.daemon.start()
         customer.pay(other.address, other.amount_sats)
         node.mine()
         other.wait("confirmed")
-        till.wait_well()
+        merchant.wait_well()
         assert order.now()["status"] == "new"
     finally:
-        till.close()
+        merchant.close()

@@ -4,9 +4,9 @@ from tests.support.customer import NO_SIGNAL, Customer
 from tests.support.merchant import Merchant, Order, body, is_urgent, subjects
 
 
-def test_a_fee_bump_changes_the_transaction_without_an_event(till: Merchant, customer: Customer) -> None:
+def test_a_fee_bump_changes_the_transaction_without_an_event(merchant: Merchant, customer: Customer) -> None:
     """received_at stays. The new transaction is shown as the replacement of the old one."""
-    order = till.request()
+    order = merchant.request()
     old = customer.pay(order.address, order.amount_sats)
     received_at = order.wait("received", txid=old.txid)["received_at"]
     new = customer.bump_fee(old)
@@ -17,14 +17,14 @@ def test_a_fee_bump_changes_the_transaction_without_an_event(till: Merchant, cus
     assert states == {old.txid: ("replaced", new.txid), new.txid: ("mempool", None)}
     assert bumped["received_at"] == received_at
 
-    till.node.mine(6)
+    merchant.node.mine(6)
     order.wait("confirmed", txid=new.txid)
     order.wait_told("received", "confirmed")
 
 
-def test_a_double_spend_reverts_a_received_payment(till: Merchant, customer: Customer) -> None:
+def test_a_double_spend_reverts_a_received_payment(merchant: Merchant, customer: Customer) -> None:
     """The request is new again, and one urgent email names the double-spend."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     double_spend = customer.double_spend(sent)
@@ -36,14 +36,14 @@ def test_a_double_spend_reverts_a_received_payment(till: Merchant, customer: Cus
     assert [is_urgent(letter) for letter in letters] == [False, True]
     assert double_spend.txid in letters[1].as_string()
 
-    till.node.mine()
-    till.wait_tip()
+    merchant.node.mine()
+    merchant.wait_tip()
     order.wait_told("received", "reverted")
 
 
-def test_a_payment_confirmed_in_the_mempool_can_be_reverted(till: Merchant, customer: Customer) -> None:
+def test_a_payment_confirmed_in_the_mempool_can_be_reverted(merchant: Merchant, customer: Customer) -> None:
     """A double-spend is reported for a request with 0 confirmations too."""
-    order = till.request(confirmations=0)
+    order = merchant.request(confirmations=0)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("confirmed")
     customer.double_spend(sent)
@@ -52,10 +52,10 @@ def test_a_payment_confirmed_in_the_mempool_can_be_reverted(till: Merchant, cust
 
 
 def test_a_payment_that_does_not_signal_replaceability_can_be_replaced(
-    till: Merchant, customer: Customer
+    merchant: Merchant, customer: Customer
 ) -> None:
     """bitcoind uses full RBF, so the sequence number protects no payment."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats, sequence=NO_SIGNAL)
     order.wait("received")
     customer.double_spend(sent)
@@ -63,9 +63,11 @@ def test_a_payment_that_does_not_signal_replaceability_can_be_replaced(
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_seen_only_in_a_block_reverts_a_payment(till: Merchant, customer: Customer) -> None:
+def test_a_double_spend_seen_only_in_a_block_reverts_a_payment(
+    merchant: Merchant, customer: Customer
+) -> None:
     """The double-spend was never in bitcoind's mempool."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     double_spend = customer.sign_double_spend(sent)
@@ -75,9 +77,9 @@ def test_a_double_spend_seen_only_in_a_block_reverts_a_payment(till: Merchant, c
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_of_a_parent_reverts_its_child(till: Merchant, customer: Customer) -> None:
+def test_a_double_spend_of_a_parent_reverts_its_child(merchant: Merchant, customer: Customer) -> None:
     """The payment spends an unconfirmed output, and its parent is double-spent."""
-    order = till.request()
+    order = merchant.request()
     parent = customer.pay(customer.address(), 1_000_000)
     child = customer.pay(order.address, order.amount_sats, coin=parent.change)
     order.wait("received", txid=child.txid)
@@ -87,9 +89,11 @@ def test_a_double_spend_of_a_parent_reverts_its_child(till: Merchant, customer: 
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_of_a_grandparent_reverts_the_grandchild(till: Merchant, customer: Customer) -> None:
+def test_a_double_spend_of_a_grandparent_reverts_the_grandchild(
+    merchant: Merchant, customer: Customer
+) -> None:
     """The chain of unconfirmed transactions may have any length."""
-    order = till.request()
+    order = merchant.request()
     first = customer.pay(customer.address(), 1_000_000)
     second = customer.pay(customer.address(), 1_000_000, coin=first.change)
     third = customer.pay(order.address, order.amount_sats, coin=second.change)
@@ -99,9 +103,9 @@ def test_a_double_spend_of_a_grandparent_reverts_the_grandchild(till: Merchant, 
     order.wait_told("received", "reverted")
 
 
-def test_a_payment_replaced_by_a_smaller_one_is_reverted(till: Merchant, customer: Customer) -> None:
+def test_a_payment_replaced_by_a_smaller_one_is_reverted(merchant: Merchant, customer: Customer) -> None:
     """The replacement pays a part, and the rest can come later."""
-    order = till.request()
+    order = merchant.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     customer.pay(order.address, 15_000, coin=sent.coin, fee_sats=50_000)
@@ -112,9 +116,9 @@ def test_a_payment_replaced_by_a_smaller_one_is_reverted(till: Merchant, custome
     order.wait_told("received", "reverted", "underpaid", "received")
 
 
-def test_a_double_spend_reverts_the_payments_of_two_requests(till: Merchant, customer: Customer) -> None:
+def test_a_double_spend_reverts_the_payments_of_two_requests(merchant: Merchant, customer: Customer) -> None:
     """Each request gets one event of its own."""
-    socks, scarf = till.request(), till.request()
+    socks, scarf = merchant.request(), merchant.request()
     sent = customer.pay_all({socks.address: socks.amount_sats, scarf.address: scarf.amount_sats})
     for order in (socks, scarf):
         order.wait("received")
@@ -124,9 +128,9 @@ def test_a_double_spend_reverts_the_payments_of_two_requests(till: Merchant, cus
         order.wait_told("received", "reverted")
 
 
-def test_a_replaced_payment_that_is_mined_counts_again(till: Merchant, customer: Customer) -> None:
+def test_a_replaced_payment_that_is_mined_counts_again(merchant: Merchant, customer: Customer) -> None:
     """A block outranks the replacement in the mempool. The payment is reported again."""
-    order = till.request(confirmations=1)
+    order = merchant.request(confirmations=1)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     customer.double_spend(sent)
@@ -137,22 +141,24 @@ def test_a_replaced_payment_that_is_mined_counts_again(till: Merchant, customer:
     assert len(letters) == 4
 
 
-def test_a_double_spend_changes_no_other_request(till: Merchant, customer: Customer) -> None:
-    robbed, honest = till.request(), till.request()
+def test_a_double_spend_changes_no_other_request(merchant: Merchant, customer: Customer) -> None:
+    robbed, honest = merchant.request(), merchant.request()
     sent = customer.pay(robbed.address, robbed.amount_sats)
     customer.pay(honest.address, honest.amount_sats)
     _all_received(robbed, honest)
     customer.double_spend(sent)
     robbed.wait("new")
-    till.node.mine(6)
+    merchant.node.mine(6)
     honest.wait("confirmed")
     assert subjects(honest.wait_told("received", "confirmed")) == ["Payment received", "Payment confirmed"]
     robbed.wait_told("received", "reverted")
 
 
-def test_extra_money_after_double_spent_extra_money_is_reported(till: Merchant, customer: Customer) -> None:
+def test_extra_money_after_double_spent_extra_money_is_reported(
+    merchant: Merchant, customer: Customer
+) -> None:
     """The new extra money is less than the first. The email has the current amount."""
-    order = till.request(confirmations=0)
+    order = merchant.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     order.wait("confirmed")
     extra = customer.pay(order.address, 5_000)

@@ -23,14 +23,14 @@ PAYMENTS = 3
 
 
 @pytest.fixture
-def node(stage: Scenario) -> Iterator[FaultyNode]:
+def node(scenario: Scenario) -> Iterator[FaultyNode]:
     """Return a bitcoind with payments in its mempool that the stopped daemon has not seen."""
-    stage.begin()
-    assert stage.daemon.look(PATIENCE_SECONDS)
-    stage.daemon.stop()
+    scenario.begin()
+    assert scenario.daemon.look(PATIENCE_SECONDS)
+    scenario.daemon.stop()
     for _ in range(PAYMENTS):
-        stage.pay([(stage.request(2_000), 2_000)])
-    bitcoind = Bitcoind(stage.settings)
+        scenario.pay([(scenario.request(2_000), 2_000)])
+    bitcoind = Bitcoind(scenario.settings)
     yield FaultyNode(bitcoind)
     bitcoind.close()
 
@@ -66,15 +66,15 @@ def test_a_large_mempool_is_read_in_several_scans(node: FaultyNode, monkeypatch:
     assert Output.select().count() == PAYMENTS
 
 
-def test_a_dropped_payment_does_not_count_as_missing(stage: Scenario) -> None:
+def test_a_dropped_payment_does_not_count_as_missing(scenario: Scenario) -> None:
     """The wallet lists the payment for ever, so a search each second would never end."""
-    stage.begin()
-    stage.pay([(stage.request(2_000), 2_000)])
-    stage.settle()
-    stage.world.node.restart("-persistmempool=0", "-walletbroadcast=0")
-    stage.settle()
-    stage.daemon.stop()
-    bitcoind = Bitcoind(stage.settings)
+    scenario.begin()
+    scenario.pay([(scenario.request(2_000), 2_000)])
+    scenario.settle()
+    scenario.chain.node.restart("-persistmempool=0", "-walletbroadcast=0")
+    scenario.settle()
+    scenario.daemon.stop()
+    bitcoind = Bitcoind(scenario.settings)
     reader = Mempool(bitcoind, Watchlist())
     assert reader.verify_unconfirmed(datetime.now(UTC))
     assert rescan(reader, by_wallet=True)
@@ -82,12 +82,12 @@ def test_a_dropped_payment_does_not_count_as_missing(stage: Scenario) -> None:
     bitcoind.close()
 
 
-def test_transactions_are_requested_in_one_batch(node: FaultyNode, stage: Scenario) -> None:
+def test_transactions_are_requested_in_one_batch(node: FaultyNode, scenario: Scenario) -> None:
     """The result has their order, and leaves out absent ones. A closed connection is opened again."""
-    ours = sorted(stage.world.node.rpc("getrawmempool"))
+    ours = sorted(scenario.chain.node.rpc("getrawmempool"))
     absent = "ab" * 32
     assert [t.txid for t in node.mempool_transactions([absent, *ours])] == ours
     assert node.mempool_transactions([absent]) == []
-    stage.world.node.restart()
-    wait_until(lambda: stage.world.node.rpc("getmempoolinfo")["loaded"], what="the mempool to be loaded")
+    scenario.chain.node.restart()
+    wait_until(lambda: scenario.chain.node.rpc("getmempoolinfo")["loaded"], what="the mempool to be loaded")
     assert [t.txid for t in node.mempool_transactions(ours)] == ours

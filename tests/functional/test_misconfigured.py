@@ -19,52 +19,54 @@ from tests.support.merchant import Merchant
 pytestmark = pytest.mark.bitcoind
 
 
-def _check_reported(till: Merchant, event: str, *parts: str) -> None:
+def _check_reported(merchant: Merchant, event: str, *parts: str) -> None:
     """Check that /health has this problem, and that retries add no second line to the log."""
-    till.wait_problem(*parts)
-    assert till.health().status == 503
-    first = till.daemon.wait_for_line(event, *parts)
-    before = till.heartbeat_at()
-    till.wait(lambda: till.heartbeat_at() != before, "send another heartbeat")
-    assert [line for line in till.daemon.lines() if all(part in line for part in (event, *parts))] == [first]
+    merchant.wait_problem(*parts)
+    assert merchant.health().status == 503
+    first = merchant.daemon.wait_for_line(event, *parts)
+    before = merchant.heartbeat_at()
+    merchant.wait(lambda: merchant.heartbeat_at() != before, "send another heartbeat")
+    assert [line for line in merchant.daemon.lines() if all(part in line for part in (event, *parts))] == [
+        first
+    ]
 
 
 def test_a_wrong_password_is_reported_without_its_text(
-    make_till: MerchantMaker, regtest_node: RegtestNode
+    make_merchant: MerchantMaker, regtest_node: RegtestNode
 ) -> None:
     """The line names the settings that may be wrong."""
     url = f"http://nodetill:wrong-password@127.0.0.1:{regtest_node.rpc_port}"
-    till = make_till(BITCOIND_RPC_URL=url).open(is_well=False)
-    _check_reported(till, "outage", "refuses our password", "BITCOIND_RPC_URL")
-    assert "wrong-password" not in till.daemon.log_file.read_text()
+    merchant = make_merchant(BITCOIND_RPC_URL=url).open(is_well=False)
+    _check_reported(merchant, "outage", "refuses our password", "BITCOIND_RPC_URL")
+    assert "wrong-password" not in merchant.daemon.log_file.read_text()
 
 
-def test_an_unreachable_node_is_reported_with_its_address(make_till: MerchantMaker) -> None:
+def test_an_unreachable_node_is_reported_with_its_address(make_merchant: MerchantMaker) -> None:
     (port,) = free_ports(1)
-    till = make_till(BITCOIND_RPC_URL=f"http://nodetill:unused@127.0.0.1:{port}").open(is_well=False)
+    merchant = make_merchant(BITCOIND_RPC_URL=f"http://nodetill:unused@127.0.0.1:{port}").open(is_well=False)
     _check_reported(
-        till, "outage", f"bitcoind at http://127.0.0.1:{port} cannot be reached", "BITCOIND_RPC_URL"
+        merchant, "outage", f"bitcoind at http://127.0.0.1:{port} cannot be reached", "BITCOIND_RPC_URL"
     )
 
 
 def test_a_missing_cookie_file_is_reported(
-    make_till: MerchantMaker, regtest_node: RegtestNode, tmp_path: Path
+    make_merchant: MerchantMaker, regtest_node: RegtestNode, tmp_path: Path
 ) -> None:
     """Without a password in the settings, the daemon reads bitcoind's cookie."""
     url, cookie = f"http://127.0.0.1:{regtest_node.rpc_port}", tmp_path / "nowhere"
-    till = make_till(BITCOIND_RPC_URL=url, BITCOIND_COOKIE_FILE=str(cookie)).open(is_well=False)
-    _check_reported(till, "outage", str(cookie), "BITCOIND_COOKIE_FILE")
+    merchant = make_merchant(BITCOIND_RPC_URL=url, BITCOIND_COOKIE_FILE=str(cookie)).open(is_well=False)
+    _check_reported(merchant, "outage", str(cookie), "BITCOIND_COOKIE_FILE")
 
 
 def test_a_missing_wallet_is_reported_and_creating_it_is_enough(
-    make_till: MerchantMaker, customer: Customer
+    make_merchant: MerchantMaker, customer: Customer
 ) -> None:
     """The daemon creates no wallet. Once the wallet exists, the daemon fills the address pool."""
-    till = make_till(RECONCILE_INTERVAL="1").open(is_well=False, has_wallet=False)
-    _check_reported(till, "needs attention", f"no wallet {till.wallet}", "manage.py wallet create")
-    till.installation.manage_json("wallet", "create")
-    till.wait_well()
-    order = till.request()
+    merchant = make_merchant(RECONCILE_INTERVAL="1").open(is_well=False, has_wallet=False)
+    _check_reported(merchant, "needs attention", f"no wallet {merchant.wallet}", "manage.py wallet create")
+    merchant.installation.manage_json("wallet", "create")
+    merchant.wait_well()
+    order = merchant.request()
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
 
@@ -79,11 +81,11 @@ def test_an_unpublished_topic_is_reported(
     node = start_node(option)
     node.fund_customer()
     settings = {"RECONCILE_INTERVAL": "1", "DATABASE_URL": new_database(tmp_path)}
-    till = Merchant(node, tmp_path, fork_python, **settings).open(is_well=False)
+    merchant = Merchant(node, tmp_path, fork_python, **settings).open(is_well=False)
     try:
         address = getattr(node, f"zmq_{topic}")
-        _check_reported(till, "needs attention", f"zmqpub{topic}={address}", f"zmqpub{topic}hwm=0")
-        order = till.request(confirmations=1)
+        _check_reported(merchant, "needs attention", f"zmqpub{topic}={address}", f"zmqpub{topic}hwm=0")
+        order = merchant.request(confirmations=1)
         customer = Customer(node)
         customer.pay(order.address, order.amount_sats)
         order.wait("received")
@@ -93,9 +95,9 @@ def test_an_unpublished_topic_is_reported(
 
         node.extra.remove(option)
         node.restart()
-        till.wait_well()
+        merchant.wait_well()
     finally:
-        till.close()
+        merchant.close()
 
 
 def test_a_user_who_may_not_list_the_topics_gets_advice(
@@ -112,29 +114,29 @@ def test_a_user_who_may_not_list_the_topics_gets_advice(
         "BITCOIND_ZMQ_HASHBLOCK": "auto",
         "RECONCILE_INTERVAL": "3600",
     }
-    till = Merchant(node, tmp_path, fork_python, **settings).open()
+    merchant = Merchant(node, tmp_path, fork_python, **settings).open()
     try:
-        till.daemon.wait_for_line("advice", "rpcwhitelist=slow:", "getzmqnotifications")
-        order = till.request()
+        merchant.daemon.wait_for_line("advice", "rpcwhitelist=slow:", "getzmqnotifications")
+        order = merchant.request()
         Customer(node).pay(order.address, order.amount_sats)
         order.wait("received")
     finally:
-        till.close()
+        merchant.close()
 
 
-def test_the_database_of_another_chain_is_refused(make_till: MerchantMaker) -> None:
+def test_the_database_of_another_chain_is_refused(make_merchant: MerchantMaker) -> None:
     """A regtest node decides nothing about the payments of a mainnet database."""
-    till = make_till()
-    with till.database():
+    merchant = make_merchant()
+    with merchant.database():
         update_report(chain="main")
-    till.open(is_well=False)
-    _check_reported(till, "outage", "bitcoind is on chain regtest, but this database belongs to main")
+    merchant.open(is_well=False)
+    _check_reported(merchant, "outage", "bitcoind is on chain regtest, but this database belongs to main")
 
 
-def test_a_wrong_setting_ends_both_servers_with_one_line(make_till: MerchantMaker) -> None:
+def test_a_wrong_setting_ends_both_servers_with_one_line(make_merchant: MerchantMaker) -> None:
     """The exit status is 78. The line names the variable and its wrong value."""
-    till = make_till(CONFIRMATIONS="many")
-    for server in (till.daemon, till.web):
+    merchant = make_merchant(CONFIRMATIONS="many")
+    for server in (merchant.daemon, merchant.web):
         assert server.start().wait() == EX_CONFIG
         (line,) = server.lines()
         assert "CONFIRMATIONS" in line

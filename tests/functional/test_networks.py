@@ -23,11 +23,11 @@ MAX_TRIES = 2**31 - 1
 NO_DOWNLOAD = ("-minimumchainwork=00", "-maxtipage=2000000000")
 """A node with the genesis block alone then counts as one that has finished its download."""
 
-OpenTill = Callable[..., Merchant]
+OpenMerchant = Callable[..., Merchant]
 
 
 @pytest.fixture
-def open_till(bitcoind: list[str], new_database: NewDatabase, tmp_path: Path) -> Iterator[OpenTill]:
+def open_merchant(bitcoind: list[str], new_database: NewDatabase, tmp_path: Path) -> Iterator[OpenMerchant]:
     """Yield a function that opens a merchant on a node of this chain, with these options."""
     with ExitStack() as stack:
 
@@ -40,52 +40,52 @@ def open_till(bitcoind: list[str], new_database: NewDatabase, tmp_path: Path) ->
                 "BITCOIND_ZMQ_RAWTX": "auto",
                 "BITCOIND_ZMQ_HASHBLOCK": "auto",
             }
-            till = Merchant(node, tmp_path / "till", fork_python, **settings)
-            stack.callback(till.close)
-            return till.open()
+            merchant = Merchant(node, tmp_path / "till", fork_python, **settings)
+            stack.callback(merchant.close)
+            return merchant.open()
 
         yield open_on
 
 
-def page(till: Merchant, path: str, language: str = "en") -> str:
-    return till.client.get(path, {"Accept-Language": language}).body.decode()
+def page(merchant: Merchant, path: str, language: str = "en") -> str:
+    return merchant.client.get(path, {"Accept-Language": language}).body.decode()
 
 
-def test_testnet4(open_till: OpenTill) -> None:
-    till = open_till("testnet4", *NO_DOWNLOAD)
-    order = till.request()
+def test_testnet4(open_merchant: OpenMerchant) -> None:
+    merchant = open_merchant("testnet4", *NO_DOWNLOAD)
+    order = merchant.request()
     assert order.document["network"] == "testnet4"
     assert order.address.startswith("tb1q")
     assert order.document["payment_uri"].startswith("bitcoin:TB1Q")
-    assert "Test network (testnet4): not real money" in page(till, f"/pay/{order.id}")
-    assert "Testnetz (testnet4)" in page(till, f"/pay/{order.id}", "de")
-    assert "Test network (testnet4)" in page(till, "/operator/login")
-    found = till.installation.manage("doctor")
+    assert "Test network (testnet4): not real money" in page(merchant, f"/pay/{order.id}")
+    assert "Testnetz (testnet4)" in page(merchant, f"/pay/{order.id}", "de")
+    assert "Test network (testnet4)" in page(merchant, "/operator/login")
+    found = merchant.installation.manage("doctor")
     assert "testnet4, as this database's" in found.stdout
 
 
-def test_a_custom_signet(open_till: OpenTill) -> None:
+def test_a_custom_signet(open_merchant: OpenMerchant) -> None:
     """A coinbase pays the request. The public signet's explorer does not know its transaction."""
-    till = open_till("signet", f"-signetchallenge={OP_TRUE}", *NO_DOWNLOAD)
-    order = till.request()
+    merchant = open_merchant("signet", f"-signetchallenge={OP_TRUE}", *NO_DOWNLOAD)
+    order = merchant.request()
     assert order.document["network"] == "custom-signet"
     assert order.address.startswith("tb1q")
-    (block_hash,) = till.node.rpc("generatetoaddress", 1, order.address, MAX_TRIES)
+    (block_hash,) = merchant.node.rpc("generatetoaddress", 1, order.address, MAX_TRIES)
     paid = order.wait("confirming")
-    (txid,) = till.node.rpc("getblock", block_hash)["tx"]
+    (txid,) = merchant.node.rpc("getblock", block_hash)["tx"]
     assert paid["txid"] == txid
-    text = page(till, f"/pay/{order.id}")
+    text = page(merchant, f"/pay/{order.id}")
     assert "Test network (custom signet): not real money" in text
-    assert "eigenes Signet" in page(till, f"/pay/{order.id}", "de")
+    assert "eigenes Signet" in page(merchant, f"/pay/{order.id}", "de")
     assert txid in text
     assert "mempool.space" not in text
     order.wait_told("received")
-    (letter,) = till.letters()
+    (letter,) = merchant.letters()
     assert letter["Subject"].startswith("[custom signet] ")
     assert "mempool.space" not in letter.as_string()
-    assert "custom-signet, as this database's" in till.installation.manage("doctor").stdout
-    descriptors = till.node.rpc("listdescriptors", wallet=till.wallet)["descriptors"]
+    assert "custom-signet, as this database's" in merchant.installation.manage("doctor").stdout
+    descriptors = merchant.node.rpc("listdescriptors", wallet=merchant.wallet)["descriptors"]
     receiving = [each["desc"] for each in descriptors if not each["internal"]]
     key = next(each for each in receiving if each.startswith("wpkh("))
-    added = till.installation.manage_json("wallet", "add", "shop", key, "--start-index", "900")
+    added = merchant.installation.manage_json("wallet", "add", "shop", key, "--start-index", "900")
     assert added["addresses"][0].startswith("tb1q")

@@ -16,36 +16,36 @@ CALLS = 9
 Change = Callable[[Scenario, TrackedRequest, BuiltTransaction], None]
 
 
-def _mine(stage: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
-    stage.world.mine([sent])
+def _mine(scenario: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
+    scenario.chain.mine([sent])
 
 
-def _mine_in_another_chain(stage: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
-    stage.world.reorg(1, [[], [sent]])
+def _mine_in_another_chain(scenario: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
+    scenario.chain.reorg(1, [[], [sent]])
 
 
-def _replace(stage: Scenario, account: TrackedRequest, sent: BuiltTransaction) -> None:
-    stage.replace(sent, [(account.script, AMOUNT_SATS)])
+def _replace(scenario: Scenario, account: TrackedRequest, sent: BuiltTransaction) -> None:
+    scenario.replace(sent, [(account.script, AMOUNT_SATS)])
 
 
-def _steal(stage: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
-    stage.replace(sent, [(ANYONE_CAN_SPEND, 1_000)])
+def _steal(scenario: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
+    scenario.replace(sent, [(ANYONE_CAN_SPEND, 1_000)])
 
 
-def _steal_in_a_block(stage: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
-    stage.world.mine([stage.replace(sent, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)])
+def _steal_in_a_block(scenario: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
+    scenario.chain.mine([scenario.replace(sent, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)])
 
 
 @pytest.mark.parametrize("change", [_mine, _mine_in_another_chain, _replace, _steal, _steal_in_a_block])
-def test_changes_between_two_calls_are_recorded_correctly(stage: Scenario, change: Change) -> None:
+def test_changes_between_two_calls_are_recorded_correctly(scenario: Scenario, change: Change) -> None:
     """The change comes before the daemon's first call for a new block, then before the second, and so on."""
-    stage.begin()
+    scenario.begin()
     for call in range(1, CALLS + 1):
-        account = stage.request(AMOUNT_SATS)
-        sent = stage.pay([(account, AMOUNT_SATS)])
-        stage.settle()
-        stage.note(f"before call {call}")
-        stage.meanwhile(partial(change, stage, account, sent), call)
-        stage.world.mine()
-        stage.settle()
-    stage.end()
+        account = scenario.request(AMOUNT_SATS)
+        sent = scenario.pay([(account, AMOUNT_SATS)])
+        scenario.settle()
+        scenario.note(f"before call {call}")
+        scenario.meanwhile(partial(change, scenario, account, sent), call)
+        scenario.chain.mine()
+        scenario.settle()
+    scenario.end()

@@ -28,58 +28,58 @@ MANY_BLOCKS = 500
 """bitcoind prunes some of so many blocks. It keeps 288, and deletes only whole files."""
 
 
-def test_no_payment_is_dropped_while_bitcoind_loads_its_mempool(stage: Scenario) -> None:
+def test_no_payment_is_dropped_while_bitcoind_loads_its_mempool(scenario: Scenario) -> None:
     """bitcoind needs minutes to load a large mempool."""
-    stage.begin()
-    account = stage.request(AMOUNT_SATS)
-    stage.pay([(account, AMOUNT_SATS)])
-    stage.settle()
-    stage.restart_bitcoind(is_clean=True)
-    stage.settle()
+    scenario.begin()
+    account = scenario.request(AMOUNT_SATS)
+    scenario.pay([(account, AMOUNT_SATS)])
+    scenario.settle()
+    scenario.restart_bitcoind(is_clean=True)
+    scenario.settle()
     assert [event.type for event in events_of(account.row())] == ["payment.received"]
-    stage.end()
+    scenario.end()
 
 
-def test_no_request_expires_while_bitcoind_loads_its_mempool(stage: Scenario) -> None:
+def test_no_request_expires_while_bitcoind_loads_its_mempool(scenario: Scenario) -> None:
     """The mempool may contain a payment that came in time, and that the daemon has not seen yet."""
-    stage.begin()
-    stage.daemon.stop()
-    account = stage.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
-    stage.pay([(account, AMOUNT_SATS)])
+    scenario.begin()
+    scenario.daemon.stop()
+    account = scenario.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
+    scenario.pay([(account, AMOUNT_SATS)])
     expires_at = account.row().expires_at
     wait_until(lambda: datetime.now(UTC) > expires_at, PATIENCE_SECONDS, "the request to expire")
-    with stage.daemon.loading():
-        stage.daemon.start()
-        stage.hold("an event follows from a node that has yet to load its mempool")
-    stage.settle()
+    with scenario.daemon.loading():
+        scenario.daemon.start()
+        scenario.hold("an event follows from a node that has yet to load its mempool")
+    scenario.settle()
     assert account.row().status == Status.RECEIVED
     assert [event.type for event in events_of(account.row())] == ["payment.received"]
-    stage.end()
+    scenario.end()
 
 
-def test_no_event_is_stored_in_initial_download(stage: Scenario) -> None:
+def test_no_event_is_stored_in_initial_download(scenario: Scenario) -> None:
     """The daemon reads the blocks, but newer blocks may change every status."""
-    stage.begin()
-    paid = stage.request(AMOUNT_SATS, confirmations=2)
-    unpaid = stage.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
+    scenario.begin()
+    paid = scenario.request(AMOUNT_SATS, confirmations=2)
+    unpaid = scenario.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
     ahead = int((datetime.now(UTC) + timedelta(days=DAYS_AHEAD)).timestamp())
-    stage.world.node.restart(f"-mocktime={ahead}")
-    stage.world.mine([stage.pay([(paid, AMOUNT_SATS)], is_public=False)])
-    tip = stage.world.mine()
+    scenario.chain.node.restart(f"-mocktime={ahead}")
+    scenario.chain.mine([scenario.pay([(paid, AMOUNT_SATS)], is_public=False)])
+    tip = scenario.chain.mine()
     expires_at = unpaid.row().expires_at
-    assert stage.daemon.work_until(
+    assert scenario.daemon.work_until(
         lambda: stored_tip().hash == tip and datetime.now(UTC) > expires_at,  # type: ignore[union-attr]
         PATIENCE_SECONDS,
     )
-    stage.hold("an event follows from a node in initial download")
+    scenario.hold("an event follows from a node in initial download")
     assert Event.select().count() == 0
 
-    stage.world.node.restart()
-    stage.is_rough = True
-    stage.settle()
+    scenario.chain.node.restart()
+    scenario.is_rough = True
+    scenario.settle()
     assert [event.type for event in events_of(paid.row())] == ["payment.received", "payment.confirmed"]
     assert [event.type for event in events_of(unpaid.row())] == ["payment.expired"]
-    stage.end()
+    scenario.end()
 
 
 @pytest.mark.broad
@@ -90,30 +90,30 @@ def test_a_pruned_block_is_not_skipped(start_node: Callable[..., RegtestNode], t
     node = start_node("-fastprune", "-prune=1", f"-connect=127.0.0.1:{port}")
     keeper.fund_customer()
     _wait_for_one_tip(keeper, node)
-    till = Merchant(node, tmp_path).open()
+    merchant = Merchant(node, tmp_path).open()
     try:
-        order = till.request(confirmations=1)
-        till.daemon.stop()
+        order = merchant.request(confirmations=1)
+        merchant.daemon.stop()
         Customer(keeper).pay(order.address, order.amount_sats)
         keeper.mine(MANY_BLOCKS)
         _wait_for_one_tip(keeper, node)
-        first = till.health().document["chain"]["height"] + 1
+        first = merchant.health().document["chain"]["height"] + 1
         last = node.rpc("pruneblockchain", node.rpc("getblockcount"))
         assert last >= first
 
-        till.daemon.start()
-        till.wait_problem(node.rpc("getblockhash", first), "is not skipped", "getblockfrompeer")
-        till.daemon.wait_for_line("level=error", "getblockfrompeer")
+        merchant.daemon.start()
+        merchant.wait_problem(node.rpc("getblockhash", first), "is not skipped", "getblockfrompeer")
+        merchant.daemon.wait_for_line("level=error", "getblockfrompeer")
         assert order.events() == []
 
         (peer,) = node.rpc("getpeerinfo")
         for height in range(first, last + 1):
             _fetch(node, node.rpc("getblockhash", height), peer["id"])
         order.wait("confirmed")
-        till.wait_well()
+        merchant.wait_well()
         order.wait_told("received", "confirmed")
     finally:
-        till.close()
+        merchant.close()
 
 
 def _wait_for_one_tip(*nodes: RegtestNode) -> None:

@@ -17,26 +17,26 @@ Visit = Callable[[Merchant], Page]
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
-    """Open a till with an operator. Its requests expire after six seconds."""
-    return make_till(OPERATOR_PASSWORD=PASSWORD, PAYMENT_EXPIRY="6").open()
+def merchant(make_merchant: MerchantMaker) -> Merchant:
+    """Open a merchant with an operator. Its requests expire after six seconds."""
+    return make_merchant(OPERATOR_PASSWORD=PASSWORD, PAYMENT_EXPIRY="6").open()
 
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Return a function that opens a till's first page in a new browser, and logs in.
+    """Return a function that opens a merchant's first page in a new browser, and logs in.
 
     The test fails if a page logs a message or an error.
     """
     context = browser.new_context(locale="en-GB")
     faults: list[str] = []
 
-    def open_page(till: Merchant) -> Page:
+    def open_page(merchant: Merchant) -> Page:
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{till.installation.url}/operator/login")
+        page.goto(f"{merchant.installation.url}/operator/login")
         page.get_by_label("Operator password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/")
@@ -56,19 +56,19 @@ def see(place: Locator, words: str) -> None:
     expect(place).to_contain_text(words, timeout=PATIENCE_MS)
 
 
-def test_the_page_follows_a_payment(till: Merchant, customer: Customer, visit: Visit) -> None:
+def test_the_page_follows_a_payment(merchant: Merchant, customer: Customer, visit: Visit) -> None:
     """The open page shows the request, the payment and each confirmation without a reload."""
-    page = visit(till)
+    page = visit(merchant)
     expect(page.get_by_text("Something needs your attention")).to_have_count(0)
-    order = till.request(confirmations=2, expires_in=600, note="Alpaca socks")
+    order = merchant.request(confirmations=2, expires_in=600, note="Alpaca socks")
     row = row_of(page, order)
     see(row, "Alpaca socks")
     see(row, "new")
     customer.pay(order.address, order.amount_sats)
     see(row, "received")
-    till.node.mine()
+    merchant.node.mine()
     see(row, "confirming 1/2")
-    till.node.mine()
+    merchant.node.mine()
     see(row, "confirmed")
     assert page.evaluate("window.isTheSamePage")
     row.get_by_role("link").click()
@@ -82,19 +82,19 @@ def test_the_page_follows_a_payment(till: Merchant, customer: Customer, visit: V
     )
 
 
-def test_a_key_of_the_page_takes_payments(till: Merchant, customer: Customer, visit: Visit) -> None:
+def test_a_key_of_the_page_takes_payments(merchant: Merchant, customer: Customer, visit: Visit) -> None:
     """The key works at once on the running servers, and stops at once when it is revoked."""
-    page = visit(till)
+    page = visit(merchant)
     page.get_by_role("link", name="Sellers").click()
     page.get_by_role("link", name=SELLER).click()
     page.get_by_label("Label, for you (optional)").fill("WooCommerce")
     page.get_by_role("button", name="Make the key").click()
-    shop = till.installation.client(page.get_by_text("nt_").inner_text())
+    shop = merchant.installation.client(page.get_by_text("nt_").inner_text())
     body = {"amount_fiat": "10.00", "currency": "EUR", "expires_in": 600}
     made = shop.post("/api/v1/payments", body).document
     customer.pay(made["address"], made["amount_sats"])
     path = f"/api/v1/payments/{made['payment_request_id']}"
-    till.wait(lambda: shop.get(path).document["status"] == "received", "see the payment")
+    merchant.wait(lambda: shop.get(path).document["status"] == "received", "see the payment")
     page.get_by_role("link", name=f"Back to {SELLER}").click()
     row = page.get_by_role("row").filter(has_text="WooCommerce")
     see(row, "Create payment requests")
@@ -105,11 +105,11 @@ def test_a_key_of_the_page_takes_payments(till: Merchant, customer: Customer, vi
     assert shop.get(path).status == 401
 
 
-def test_late_money_is_accepted_on_the_page(till: Merchant, customer: Customer, visit: Visit) -> None:
+def test_late_money_is_accepted_on_the_page(merchant: Merchant, customer: Customer, visit: Visit) -> None:
     """Late money appears at the top of the open page. After a click, the daemon counts it."""
-    order = till.request()
+    order = merchant.request()
     order.wait("expired")
-    page = visit(till)
+    page = visit(merchant)
     customer.pay(order.address, order.amount_sats)
     question = row_of(page, order, "late-")
     see(question, "late")
@@ -126,12 +126,12 @@ def test_late_money_is_accepted_on_the_page(till: Merchant, customer: Customer, 
 
 
 def test_a_double_spend_is_listed_until_it_is_marked_as_done(
-    till: Merchant, customer: Customer, visit: Visit
+    merchant: Merchant, customer: Customer, visit: Visit
 ) -> None:
-    order = till.request(expires_in=600)
+    order = merchant.request(expires_in=600)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    page = visit(till)
+    page = visit(merchant)
     customer.double_spend(sent)
     question = row_of(page, order, "reverted-")
     see(question, order.id[:11])
@@ -145,12 +145,14 @@ def test_a_double_spend_is_listed_until_it_is_marked_as_done(
     expect(question).to_have_count(0)
 
 
-def test_a_webhook_that_was_given_up_is_sent_again(till: Merchant, customer: Customer, visit: Visit) -> None:
+def test_a_webhook_that_was_given_up_is_sent_again(
+    merchant: Merchant, customer: Customer, visit: Visit
+) -> None:
     """The endpoint answers 410 and later 204. The page shows both results."""
-    page = visit(till)
+    page = visit(merchant)
     with Endpoint(answers(410)) as endpoint:
-        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
-        order = till.request(expires_in=600)
+        merchant.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        order = merchant.request(expires_in=600)
         customer.pay(order.address, order.amount_sats)
         question = row_of(page, order, "undelivered-")
         see(question, order.id[:11])
@@ -161,4 +163,4 @@ def test_a_webhook_that_was_given_up_is_sent_again(till: Merchant, customer: Cus
         see(page.locator("#timeline"), "webhook, delivered")
         expect(page.get_by_role("heading", name="Undeliverable messages")).to_have_count(0)
         assert len(endpoint.requests) == 2
-        till.installation.manage_json("seller", "set", SELLER, "--no-webhook")
+        merchant.installation.manage_json("seller", "set", SELLER, "--no-webhook")

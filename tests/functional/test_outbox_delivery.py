@@ -22,11 +22,11 @@ def post_office() -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="module")
-def mailing(make_till: MerchantMaker, post_office: MailServer) -> Merchant:
-    """Open a till that sends its emails by SMTP."""
+def mailing(make_merchant: MerchantMaker, post_office: MailServer) -> Merchant:
+    """Open a merchant that sends its emails by SMTP."""
     address = post_office.address()
     settings = {"SMTP_URL": f"smtp://{address.host}:{address.port}?starttls=never"}
-    return make_till(**settings, OPERATOR_PASSWORD="open sesame").open()
+    return make_merchant(**settings, OPERATOR_PASSWORD="open sesame").open()
 
 
 def _errors(order: Order) -> str:
@@ -79,25 +79,25 @@ def test_emails_mark_a_test_network_and_link_to_the_operators_page(
 
 
 @pytest.fixture
-def shop(till: Merchant) -> Iterator[Endpoint]:
+def shop(merchant: Merchant) -> Iterator[Endpoint]:
     """Start the seller's endpoint, and set it as the webhook's address."""
     with Endpoint(answers(204)) as endpoint:
-        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        merchant.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
         yield endpoint
-        till.installation.manage_json("seller", "set", SELLER, "--no-webhook")
+        merchant.installation.manage_json("seller", "set", SELLER, "--no-webhook")
 
 
 def test_webhooks_arrive_in_order_with_a_valid_signature(
-    till: Merchant, shop: Endpoint, customer: Customer
+    merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
     """`seller add` prints the secret. Each body has the request at the time of its event."""
-    order = till.request(confirmations=1, metadata={"cart": 7})
+    order = merchant.request(confirmations=1, metadata={"cart": 7})
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
-    till.wait(order.is_all_delivered, "deliver all")
-    bodies = [_checked(till, request) for request in shop.requests]
+    merchant.wait(order.is_all_delivered, "deliver all")
+    bodies = [_checked(merchant, request) for request in shop.requests]
     assert [each["type"] for each in bodies] == ["payment.received", "payment.confirmed"]
     assert [each["data"]["status"] for each in bodies] == ["received", "confirmed"]
     assert bodies[0]["data"] | {"status": "confirmed"} != bodies[1]["data"]
@@ -109,19 +109,19 @@ def test_webhooks_arrive_in_order_with_a_valid_signature(
 
 
 def test_a_webhook_is_repeated_until_the_seller_accepts_it(
-    till: Merchant, shop: Endpoint, customer: Customer
+    merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
     """Repeats have the same id, and then the next event follows. Emails do not wait for the seller."""
     shop.behave = answers(500)
-    order = till.request(confirmations=1)
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
-    till.wait(lambda: len(order.letters()) == 2, "send both emails")
-    till.wait(lambda: "500" in _errors(order), "store the error 500")
+    merchant.wait(lambda: len(order.letters()) == 2, "send both emails")
+    merchant.wait(lambda: "500" in _errors(order), "store the error 500")
     shop.behave = answers(200)
-    till.wait(order.is_all_delivered, "deliver all")
+    merchant.wait(order.is_all_delivered, "deliver all")
     first, second = (event["event_id"] for event in order.event_list())
     ids = [request.headers["webhook-id"] for request in shop.requests]
     assert ids[-1] == second
@@ -129,23 +129,23 @@ def test_a_webhook_is_repeated_until_the_seller_accepts_it(
     assert len(ids) >= 3
 
 
-def test_a_seller_can_request_a_webhook_again(till: Merchant, shop: Endpoint, customer: Customer) -> None:
+def test_a_seller_can_request_a_webhook_again(merchant: Merchant, shop: Endpoint, customer: Customer) -> None:
     """The webhook has the same id and body. No second email is sent."""
-    order = till.request(confirmations=0)
+    order = merchant.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
-    till.wait(lambda: order.is_all_delivered() and len(shop.requests) == 2, "deliver all")
+    merchant.wait(lambda: order.is_all_delivered() and len(shop.requests) == 2, "deliver all")
     event = order.event_list()[0]
-    answer = till.client.post(f"{order.path}/events/{event['event_id']}/redeliver")
+    answer = merchant.client.post(f"{order.path}/events/{event['event_id']}/redeliver")
     assert answer.status == 202, answer.body
-    till.wait(lambda: len(shop.requests) == 3, "send the webhook again")
+    merchant.wait(lambda: len(shop.requests) == 3, "send the webhook again")
     assert shop.requests[2].headers["webhook-id"] == event["event_id"]
     assert shop.requests[2].body == shop.requests[0].body
     order.wait_told("received", "confirmed")
 
 
-def _checked(till: Merchant, request: Request) -> dict[str, Any]:
+def _checked(merchant: Merchant, request: Request) -> dict[str, Any]:
     """Return the body of a webhook after a check of its signature."""
-    checked = Webhook(till.webhook_secret).verify(request.body.decode(), request.headers)
+    checked = Webhook(merchant.webhook_secret).verify(request.body.decode(), request.headers)
     assert checked == json.loads(request.body)
     document: dict[str, Any] = checked
     return document

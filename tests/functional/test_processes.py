@@ -32,91 +32,93 @@ def start_program() -> StartPython:
 
 
 @pytest.fixture
-def standby(till: Merchant) -> Iterator[Process]:
+def standby(merchant: Merchant) -> Iterator[Process]:
     """Start a second daemon on the till's database, which stands by."""
-    second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
+    second = Process(
+        "run_daemon.py", merchant.installation.environ, merchant.installation.directory, "standby"
+    )
     with second:
         second.wait_for_line("standby", "another daemon works on this database")
         yield second
 
 
 def test_a_standby_takes_over_when_the_first_daemon_is_killed(
-    till: Merchant, standby: Process, customer: Customer
+    merchant: Merchant, standby: Process, customer: Customer
 ) -> None:
     """The standby takes over within five seconds, and finds the payments made meanwhile."""
-    order = till.request(confirmations=1)
-    till.daemon.kill()
+    order = merchant.request(confirmations=1)
+    merchant.daemon.kill()
     customer.pay(order.address, order.amount_sats)
     standby.wait_for_line("daemon started", seconds=CONTRACT_SECONDS)
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
 
-    till.daemon.start()
-    till.daemon.wait_for_line("standby")
+    merchant.daemon.start()
+    merchant.daemon.wait_for_line("standby")
     assert standby.stop(CONTRACT_SECONDS) == 0
-    till.daemon.wait_for_line("daemon started", seconds=CONTRACT_SECONDS)
-    other = till.request(confirmations=0)
+    merchant.daemon.wait_for_line("daemon started", seconds=CONTRACT_SECONDS)
+    other = merchant.request(confirmations=0)
     customer.pay(other.address, other.amount_sats)
     other.wait_told("received", "confirmed")
     order.wait_told("received", "confirmed")
 
 
-def test_a_standby_stops_on_sigterm(till: Merchant, standby: Process) -> None:
+def test_a_standby_stops_on_sigterm(merchant: Merchant, standby: Process) -> None:
     assert standby.stop(CONTRACT_SECONDS) == 0
-    assert till.daemon.is_running
+    assert merchant.daemon.is_running
 
 
-def test_both_servers_stop_in_time_and_lose_nothing(till: Merchant, customer: Customer) -> None:
+def test_both_servers_stop_in_time_and_lose_nothing(merchant: Merchant, customer: Customer) -> None:
     """After SIGTERM the exit status is 0 within five seconds, even just after a payment."""
-    order = till.request(confirmations=1)
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
-    assert till.daemon.stop(CONTRACT_SECONDS) == 0
-    assert till.web.stop(CONTRACT_SECONDS) == 0
-    till.node.mine()
-    till.web.start()
-    till.daemon.start()
-    till.web.wait_until(lambda: till.client.try_get("/health"), "answer")
+    assert merchant.daemon.stop(CONTRACT_SECONDS) == 0
+    assert merchant.web.stop(CONTRACT_SECONDS) == 0
+    merchant.node.mine()
+    merchant.web.start()
+    merchant.daemon.start()
+    merchant.web.wait_until(lambda: merchant.client.try_get("/health"), "answer")
     order.wait("confirmed")
     order.wait_told("received", "confirmed")
 
 
-def test_requests_are_answered_while_the_daemon_is_down(till: Merchant) -> None:
+def test_requests_are_answered_while_the_daemon_is_down(merchant: Merchant) -> None:
     """Addresses come from the pool. With an empty pool the answer is 503 with Retry-After."""
-    till.daemon.stop()
+    merchant.daemon.stop()
     body = {"seller_id": "company1", "amount_fiat": "10.00", "currency": "EUR"}
-    answers = [till.client.post("/api/v1/payments", body) for _ in range(25)]
+    answers = [merchant.client.post("/api/v1/payments", body) for _ in range(25)]
     statuses = [answer.status for answer in answers]
     refused = answers[-1]
     assert sorted(set(statuses)) == [201, 503]
     assert refused.headers["Retry-After"].isdigit()
-    till.daemon.start()
-    assert till.request().now()["status"] == "new"
-    till.wait_well()
+    merchant.daemon.start()
+    assert merchant.request().now()["status"] == "new"
+    merchant.wait_well()
 
 
-def test_only_the_owner_can_access_files_of_the_servers(till: Merchant, customer: Customer) -> None:
+def test_only_the_owner_can_access_files_of_the_servers(merchant: Merchant, customer: Customer) -> None:
     """Databases, journals, locks, emails and logs are closed to others, even with an open umask."""
-    order = till.request(confirmations=0)
+    order = merchant.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     order.wait_told("received", "confirmed")
-    paths = [*till.installation.directory.rglob("*")]
-    if till.installation.settings["DATABASE_URL"].startswith("sqlite:"):
+    paths = [*merchant.installation.directory.rglob("*")]
+    if merchant.installation.settings["DATABASE_URL"].startswith("sqlite:"):
         assert any(path.name.endswith("-wal") for path in paths)
     for path in paths:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-def test_no_secret_is_in_any_log_or_command_line(till: Merchant) -> None:
+def test_no_secret_is_in_any_log_or_command_line(merchant: Merchant) -> None:
     """The secrets are the seller's key and webhook secret, bitcoind's password, and a wrong key."""
     for key in ("nt_a-guess", None):
-        till.installation.client(key).post("/api/v1/payments", {"seller_id": till.webhook_secret})
-    till.node.rpc("unloadwallet", till.wallet)
-    till.daemon.restart()
-    till.wait_well()
-    text = till.daemon.log_file.read_text() + till.web.log_file.read_text()
-    for server in (till.daemon, till.web):
+        merchant.installation.client(key).post("/api/v1/payments", {"seller_id": merchant.webhook_secret})
+    merchant.node.rpc("unloadwallet", merchant.wallet)
+    merchant.daemon.restart()
+    merchant.wait_well()
+    text = merchant.daemon.log_file.read_text() + merchant.web.log_file.read_text()
+    for server in (merchant.daemon, merchant.web):
         text += Path(f"/proc/{server.pid}/cmdline").read_text()
-    assert till.client.api_key is not None
-    for secret in (till.client.api_key, till.webhook_secret, till.node.password, "nt_a-guess"):
+    assert merchant.client.api_key is not None
+    for secret in (merchant.client.api_key, merchant.webhook_secret, merchant.node.password, "nt_a-guess"):
         assert secret not in text

@@ -49,7 +49,7 @@ def spy(tmp_path: Path) -> Path:
 
 
 def test_a_daemon_with_a_proxy_looks_up_no_name(
-    make_till: MerchantMaker, customer: Customer, spy: Path, tmp_path: Path
+    make_merchant: MerchantMaker, customer: Customer, spy: Path, tmp_path: Path
 ) -> None:
     """The names exist only for the proxy. bitcoind and the database are reached without it."""
     with (
@@ -59,7 +59,7 @@ def test_a_daemon_with_a_proxy_looks_up_no_name(
         MailServer() as mail,
     ):
         smtp = mail.address()
-        till = make_till(
+        merchant = make_merchant(
             PYTHONPATH=str(spy),
             PROXY=f"socks5h://{LOGIN[0]}:{LOGIN[1]}@127.0.0.1:{socks.port}",
             RATE_SOURCES="coinbase",
@@ -67,12 +67,12 @@ def test_a_daemon_with_a_proxy_looks_up_no_name(
             SMTP_URL=f"smtp://mail.example:{smtp.port}?starttls=never",
         ).open()
         webhook = f"http://shop.example:{shop.port}/hook"
-        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", webhook)
-        order = till.request(confirmations=0)
+        merchant.installation.manage_json("seller", "set", SELLER, "--webhook-url", webhook)
+        order = merchant.request(confirmations=0)
         customer.pay(order.address, order.amount_sats)
         order.wait("confirmed")
-        till.wait(order.is_all_delivered, "deliver all")
-        till.close()
+        merchant.wait(order.is_all_delivered, "deliver all")
+        merchant.close()
     assert order.document["price_source"] == "coinbase"
     assert len(shop.requests) == len(mail.taken) == 2
     reached = {(target.kind, target.host, target.port) for target in socks.targets}
@@ -83,7 +83,7 @@ def test_a_daemon_with_a_proxy_looks_up_no_name(
     }
     assert set(socks.logins) == {LOGIN}
     assert not (tmp_path / "looked-up").exists()
-    assert LOGIN[1] not in "\n".join(till.daemon.lines())
+    assert LOGIN[1] not in "\n".join(merchant.daemon.lines())
 
 
 @pytest.fixture

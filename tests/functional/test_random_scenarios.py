@@ -26,33 +26,33 @@ SCENARIOS, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 
 
 class Scenarios(RuleBasedStateMachine):
-    """One random scenario. The test sets `stage`."""
+    """One random scenario. The test sets `scenario`."""
 
-    stage: Scenario
-    scenario: RandomScenario
+    scenario: Scenario
+    random_scenario: RandomScenario
 
     @initialize(seed=st.integers(1, 2**32))
     def begin(self, seed: int) -> None:
-        self.stage.begin()
-        self.scenario = RandomScenario(self.stage, seed)
+        self.scenario.begin()
+        self.random_scenario = RandomScenario(self.scenario, seed)
 
     @rule()
     def go_on(self) -> None:
-        self.scenario.go_on()
+        self.random_scenario.go_on()
 
     @invariant()
     def the_database_is_right(self) -> None:
         """Wait until the database has the expected state."""
-        self.stage.settle()
+        self.scenario.settle()
 
     def teardown(self) -> None:
         """Check that each message has arrived."""
-        self.stage.end()
+        self.scenario.end()
 
 
-def test_the_database_is_right_after_each_step_of_a_random_scenario(stage: Scenario) -> None:
+def test_the_database_is_right_after_each_step_of_a_random_scenario(scenario: Scenario) -> None:
     """Customers, miners, merchants and faults act in random order."""
-    Scenarios.stage = stage
+    Scenarios.scenario = scenario
     run_state_machine_as_test(
         Scenarios,
         settings=settings(

@@ -9,22 +9,22 @@ from tests.support.merchant import Merchant, Order
 
 
 @pytest.fixture(scope="module")
-def hasty(make_till: MerchantMaker) -> Merchant:
+def hasty(make_merchant: MerchantMaker) -> Merchant:
     """Return a merchant whose requests expire after a second, and close a second later."""
-    return make_till(PAYMENT_EXPIRY="1", MONITORING_PERIOD="1").open()
+    return make_merchant(PAYMENT_EXPIRY="1", MONITORING_PERIOD="1").open()
 
 
 def _is_closed(order: Order) -> bool:
     """Read it from the database, because the API does not have it."""
-    with order.till.database():
+    with order.merchant.database():
         row = payment_by_reference(order.id)
         return row is not None and row.closed_at is not None
 
 
-def _closed_request(till: Merchant) -> Order:
+def _closed_request(merchant: Merchant) -> Order:
     """Return a request that expired unpaid and is closed."""
-    order = till.request()
-    till.wait(lambda: _is_closed(order), "close the request")
+    order = merchant.request()
+    merchant.wait(lambda: _is_closed(order), "close the request")
     assert order.now()["status"] == "expired"
     return order
 
@@ -54,17 +54,17 @@ def test_money_for_a_closed_request_is_found_at_the_next_start(hasty: Merchant, 
 
 
 def test_a_request_closes_after_a_hundred_blocks_and_a_reorg_opens_it(
-    till: Merchant, customer: Customer
+    merchant: Merchant, customer: Customer
 ) -> None:
     """A reorg of a hundred blocks reverts the payment, with an event."""
-    order = till.request(confirmations=1)
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.node.mine(99)
-    till.wait_tip()
+    merchant.node.mine(99)
+    merchant.wait_tip()
     assert not _is_closed(order)
-    till.node.mine()
-    till.wait(lambda: _is_closed(order), "close the request")
+    merchant.node.mine()
+    merchant.wait(lambda: _is_closed(order), "close the request")
     customer.reorg(100)
     order.wait("new")
     assert not _is_closed(order)

@@ -38,9 +38,9 @@ def server(regtest_node: RegtestNode) -> Iterator[RpcFaultServer]:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker, server: RpcFaultServer) -> Merchant:
-    """Open a till that reconciles each second."""
-    return make_till(RECONCILE_INTERVAL="1", **server.settings).open()
+def merchant(make_merchant: MerchantMaker, server: RpcFaultServer) -> Merchant:
+    """Open a merchant that reconciles each second."""
+    return make_merchant(RECONCILE_INTERVAL="1", **server.settings).open()
 
 
 def test_each_fault_has_its_problem() -> None:
@@ -50,71 +50,71 @@ def test_each_fault_has_its_problem() -> None:
 
 @pytest.mark.parametrize("fault", PROBLEMS, ids=lambda fault: fault.name.lower())
 def test_no_fault_of_rpc_reverts_or_loses_a_payment(
-    till: Merchant, server: RpcFaultServer, customer: Customer, fault: RpcFault
+    merchant: Merchant, server: RpcFaultServer, customer: Customer, fault: RpcFault
 ) -> None:
     """/health names the fault, and requests are answered. Payments made meanwhile are found afterwards."""
-    confirmed, received = till.request(confirmations=1), till.request(confirmations=3)
+    confirmed, received = merchant.request(confirmations=1), merchant.request(confirmations=3)
     customer.pay(confirmed.address, confirmed.amount_sats)
     confirmed.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     confirmed.wait("confirmed")
     customer.pay(received.address, received.amount_sats)
     received.wait("received")
-    till.wait_well()
+    merchant.wait_well()
 
     server.begin(fault)
-    till.wait_problem(PROBLEMS[fault])
-    order = till.request(confirmations=1)
+    merchant.wait_problem(PROBLEMS[fault])
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
-    before = till.heartbeat_at()
-    till.wait(lambda: till.heartbeat_at() != before, "send another heartbeat")
+    before = merchant.heartbeat_at()
+    merchant.wait(lambda: merchant.heartbeat_at() != before, "send another heartbeat")
     assert order.now() == order.document
     assert confirmed.events() == ["received", "confirmed"]
     assert received.events() == ["received"]
 
     server.end()
     order.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     order.wait("confirmed")
-    till.wait_well()
+    merchant.wait_well()
     order.wait_told("received", "confirmed")
     confirmed.wait_told("received", "confirmed")
     received.wait_told("received")
 
 
 def test_payments_are_found_while_the_wallet_is_rescanning(
-    till: Merchant, server: RpcFaultServer, customer: Customer
+    merchant: Merchant, server: RpcFaultServer, customer: Customer
 ) -> None:
     """/health reports that new addresses have to wait."""
     server.begin(RpcFault.SCANNING)
-    till.wait_problem(f"wallet {till.wallet} is rescanning")
-    order = till.request(confirmations=1)
+    merchant.wait_problem(f"wallet {merchant.wallet} is rescanning")
+    order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    till.daemon.stop()
-    other = till.request(confirmations=1)
+    merchant.daemon.stop()
+    other = merchant.request(confirmations=1)
     customer.pay(other.address, other.amount_sats)
-    till.daemon.start()
+    merchant.daemon.start()
     other.wait("received")
-    till.node.mine()
+    merchant.node.mine()
     for each in (order, other):
         each.wait("confirmed")
         each.wait_told("received", "confirmed")
     server.end()
-    till.wait_well()
+    merchant.wait_well()
 
 
-def test_a_daemon_that_waits_for_bitcoind_stops_in_time(till: Merchant, server: RpcFaultServer) -> None:
+def test_a_daemon_that_waits_for_bitcoind_stops_in_time(merchant: Merchant, server: RpcFaultServer) -> None:
     """The exit status is 0 within five seconds, at the start and later."""
     server.begin(RpcFault.SILENCE)
-    till.wait_problem("has not answered")
-    assert till.daemon.stop(CONTRACT_SECONDS) == 0
-    till.daemon.start()
-    till.daemon.wait_for_line("daemon started")
-    assert till.daemon.stop(CONTRACT_SECONDS) == 0
+    merchant.wait_problem("has not answered")
+    assert merchant.daemon.stop(CONTRACT_SECONDS) == 0
+    merchant.daemon.start()
+    merchant.daemon.wait_for_line("daemon started")
+    assert merchant.daemon.stop(CONTRACT_SECONDS) == 0
     server.end()
-    till.daemon.start()
-    till.wait_well()
+    merchant.daemon.start()
+    merchant.wait_well()
 
 
 def test_bitcoind_never_gets_too_many_calls_at_once(server: RpcFaultServer) -> None:

@@ -24,40 +24,40 @@ pytestmark = pytest.mark.bitcoind
 
 @dataclass
 class Services:
-    """A till whose servers run as under systemd, and the sockets that receive their messages."""
+    """A merchant whose servers run as under systemd, and the sockets that receive their messages."""
 
-    till: Merchant
+    merchant: Merchant
     daemon: NotifySocket
     web: NotifySocket
 
 
 @pytest.fixture(scope="module")
-def services(make_till: MerchantMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def services(make_merchant: MerchantMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Start both servers, each with a socket. The daemon reconciles each second."""
-    till = make_till(RECONCILE_INTERVAL="1")
+    merchant = make_merchant(RECONCILE_INTERVAL="1")
     with ExitStack() as stack:
         daemon, web = (
             stack.enter_context(NotifySocket(tmp_path_factory.mktemp(name))) for name in ("daemon", "web")
         )
-        till.daemon.environ |= daemon.environ
-        till.web.environ |= web.environ
-        till.open()
-        yield Services(till, daemon, web)
-        till.close()
+        merchant.daemon.environ |= daemon.environ
+        merchant.web.environ |= web.environ
+        merchant.open()
+        yield Services(merchant, daemon, web)
+        merchant.close()
 
 
 def test_both_servers_report_ready_and_feed_the_watchdog(services: Services) -> None:
     """The daemon is ready once it has called bitcoind. `systemctl status` shows the height of its block."""
     services.daemon.wait("READY=1", "WATCHDOG=1")
-    services.daemon.wait_status(f"at block {services.till.node.rpc('getblockcount')}")
+    services.daemon.wait_status(f"at block {services.merchant.node.rpc('getblockcount')}")
     services.web.wait("READY=1", "STATUS=serving", "WATCHDOG=1")
-    services.till.node.mine()
-    services.daemon.wait_status(f"at block {services.till.node.rpc('getblockcount')}")
+    services.merchant.node.mine()
+    services.daemon.wait_status(f"at block {services.merchant.node.rpc('getblockcount')}")
 
 
 def test_the_daemon_feeds_the_watchdog_while_bitcoind_hangs(services: Services) -> None:
     """A restart of the daemon would not help. The status names bitcoind."""
-    process = services.till.node.process
+    process = services.merchant.node.process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
     try:
@@ -75,35 +75,35 @@ def test_a_stop_is_reported(services: Services) -> None:
     # Unread messages fill the socket.
     services.daemon.forget()
     services.web.forget()
-    assert services.till.installation.stop() == (0, 0)
+    assert services.merchant.installation.stop() == (0, 0)
     services.daemon.wait("STOPPING=1")
     services.web.wait("STOPPING=1")
-    services.till.daemon.start()
-    services.till.web.start()
-    services.till.installation.wait_ready()
+    services.merchant.daemon.start()
+    services.merchant.web.start()
+    services.merchant.installation.wait_ready()
 
 
 def test_the_daemon_reports_ready_without_bitcoind(services: Services) -> None:
     """bitcoind may need an hour to start. The status names bitcoind meanwhile."""
-    services.till.daemon.stop()
+    services.merchant.daemon.stop()
     services.daemon.forget()
-    services.till.node.stop()
-    services.till.daemon.start()
+    services.merchant.node.stop()
+    services.merchant.daemon.start()
     services.daemon.wait("READY=1")
     assert "bitcoind" in services.daemon.wait_status("bitcoind")
-    services.till.node.launch()
+    services.merchant.node.launch()
     services.daemon.wait_status("at block")
 
 
 def test_a_standby_reports_ready_and_its_status(services: Services, tmp_path: Path) -> None:
     with NotifySocket(tmp_path) as socket:
-        environ = services.till.installation.environ | socket.environ
-        with Process("run_daemon.py", environ, services.till.installation.directory, "standby"):
+        environ = services.merchant.installation.environ | socket.environ
+        with Process("run_daemon.py", environ, services.merchant.installation.directory, "standby"):
             socket.wait("READY=1", "WATCHDOG=1", "STATUS=standby: another daemon works on this database")
 
 
 def test_a_stuck_loop_feeds_no_watchdog(
-    stage: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process still runs, so only the missing messages make systemd restart it."""
     stuck, go_on, is_over = threading.Event(), threading.Event(), threading.Event()
@@ -117,14 +117,14 @@ def test_a_stuck_loop_feeds_no_watchdog(
         return poll(self, timeout_seconds)
 
     def work() -> None:
-        stage.daemon.work_until(is_over.is_set, 60)
+        scenario.daemon.work_until(is_over.is_set, 60)
         # Each thread has a connection of its own.
         disconnect()
 
     monkeypatch.setattr(Feed, "poll", hang)
     with NotifySocket(tmp_path) as socket:
-        stage.daemon.manager = ServiceManager(socket.environ)
-        stage.daemon.start()
+        scenario.daemon.manager = ServiceManager(socket.environ)
+        scenario.daemon.start()
         worker = threading.Thread(target=work)
         worker.start()
         assert stuck.wait(30)

@@ -403,7 +403,9 @@ def connect_shop(call: Routes) -> None:
     """Approve the request of a shop's plug-in for a new seller."""
     path = "/api-keys/authorize"
     page = call.operator.get(f"{path}?permissions=btcpay.store.canviewinvoices&redirect=https://shop.example")
-    done = call.operator.post(path, **{**page.fields, "seller": "+", "new_seller": "socks"})
+    done = call.operator.post(
+        path, **{**page.fields, "seller": "+", "new_seller": "socks", "support": "a@a.example"}
+    )
     assert (page.status, done.status) == (200, 200)
     call.called |= {("GET", path), ("POST", path)}
 
@@ -413,6 +415,7 @@ def call_keys(call: Routes) -> None:
     seller, template = "company1", "/operator/sellers/<seller_id>"
     key_id = re.search(r'name="key_id" value="(\w+)"', call.page(template, seller_id=seller))
     assert key_id is not None
+    call.form(template, f"/operator/sellers/{seller}", {"name": "Alpaca Direct"}, seller_id=seller)
     call.called.add(("POST", f"{template}/keys"))
     place = f"/operator/sellers/{seller}"
     made = call.operator.post(f"{place}/keys", key_id=key_id[1], allow="shop", label="WooCommerce")

@@ -12,7 +12,7 @@ from threading import Timer
 from types import TracebackType
 from typing import Self
 
-from daemon import health, loop
+from daemon import health, schedule
 from daemon.chain import mempool
 from daemon.failpoint import VARIABLE
 from models import block
@@ -147,5 +147,5 @@ class ChildDaemon:
 def _shorten_waits(blocks_kept: int) -> None:
     """Shorten the waits of the calling daemon, which a test then has in tenths of a second."""
     mempool.DROP_GRACE = timedelta(seconds=0.3)
-    loop.RETRY_SECONDS, health.FIRST_RETRY_SECONDS = 0.1, 0.05
+    schedule.RETRY_SECONDS, health.FIRST_RETRY_SECONDS = 0.1, 0.05
     block.BLOCKS_KEPT = blocks_kept

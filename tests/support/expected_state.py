@@ -58,11 +58,11 @@ def is_behind(view: View) -> str | None:
     return f"{len(pending_commands())} commands wait" if pending_commands() else None
 
 
-def differences(request: TrackedRequest, world: ChainState, view: View, now: datetime) -> list[str]:
+def differences(request: TrackedRequest, chain: ChainState, view: View, now: datetime) -> list[str]:
     """Return the differences between the stored request and its expected state."""
     row = request.row()
     outputs = outputs_at(row.address_id)
-    found = [*_output_differences(request, row, outputs, world, view, now)]
+    found = [*_output_differences(request, row, outputs, chain, view, now)]
     return found or [*_status_differences(request, row, outputs, view, now)]
 
 
@@ -70,12 +70,12 @@ def _output_differences(
     request: TrackedRequest,
     row: PaymentRequest,
     outputs: Iterable[Output],
-    world: ChainState,
+    chain: ChainState,
     view: View,
     now: datetime,
 ) -> Iterator[str]:
     stored = {(output.txid, output.vout): output for output in outputs}
-    for txid, vout, amount_sats in world.payers[request.script]:
+    for txid, vout, amount_sats in chain.payers[request.script]:
         output = stored.pop((txid, vout), None)
         is_live = txid in view.places or txid in view.mempool
         if output is None:
@@ -86,22 +86,22 @@ def _output_differences(
             yield f"{txid}:{vout} has {amount_sats} sats, stored are {output.amount_sats}"
         # The daemon does not update an output that it no longer watches, even if the request opens again.
         was_closed = request.was_closed or row.closed_at is not None or now > row.monitored_until
-        yield from _state_differences(output, world, view, is_watched=not was_closed)
-        yield from _age_differences(request, row, output, world, now)
-        yield from _presence_differences(request, row, output, world, is_live=is_live)
+        yield from _state_differences(output, chain, view, is_watched=not was_closed)
+        yield from _age_differences(request, row, output, chain, now)
+        yield from _presence_differences(request, row, output, chain, is_live=is_live)
     yield from (f"{txid}:{vout} was never sent" for txid, vout in stored)
 
 
-def _state_differences(output: Output, world: ChainState, view: View, *, is_watched: bool) -> Iterator[str]:
+def _state_differences(output: Output, chain: ChainState, view: View, *, is_watched: bool) -> Iterator[str]:
     txid, stored = output.txid, (output.state, output.block_hash, output.block_height)
     place = view.places.get(txid)
-    conflicts = world.conflicts(txid, view)
+    conflicts = chain.conflicts(txid, view)
     allowed: list[tuple[str, str | None, int | None]]
     if place is not None:
         allowed = [(MINED, place.block_hash, place.height)]
     elif txid in view.mempool:
         allowed = [(MEMPOOL, None, None)]
-    elif not is_watched or (conflicts and not world.conflicts(txid, view, through_mined=False)):
+    elif not is_watched or (conflicts and not chain.conflicts(txid, view, through_mined=False)):
         # The daemon does not store the outpoints that a once mined parent spends.
         allowed = [(REPLACED, None, None), (DROPPED, None, None)]
     else:
@@ -113,29 +113,29 @@ def _state_differences(output: Output, world: ChainState, view: View, *, is_watc
 
 
 def _age_differences(
-    request: TrackedRequest, row: PaymentRequest, output: Output, world: ChainState, now: datetime
+    request: TrackedRequest, row: PaymentRequest, output: Output, chain: ChainState, now: datetime
 ) -> Iterator[str]:
     """Compare first_seen_at, which never changes and is not before the transaction or the request existed."""
     before = request.seen_at.get((output.txid, output.vout))
     if before is not None and output.first_seen_at != before:
         yield f"{output.txid} was first seen at {before}, now it is {output.first_seen_at}"
-    made_at = world.made_at[output.txid].replace(microsecond=0)
-    earliest = row.created_at if output.txid in world.oddly_timed else max(row.created_at, made_at)
+    made_at = chain.made_at[output.txid].replace(microsecond=0)
+    earliest = row.created_at if output.txid in chain.oddly_timed else max(row.created_at, made_at)
     if not earliest <= output.first_seen_at <= now:
         yield f"{output.txid} was first seen at {output.first_seen_at}, made at {earliest}; it is {now}"
 
 
 def _presence_differences(
-    request: TrackedRequest, row: PaymentRequest, output: Output, world: ChainState, *, is_live: bool
+    request: TrackedRequest, row: PaymentRequest, output: Output, chain: ChainState, *, is_live: bool
 ) -> Iterator[str]:
     """Compare present_since, which begins anew after a gap and passes from an output to its replacement."""
     key, since = (output.txid, output.vout), output.present_since
     was, name = request.since.get(key), f"{output.txid} has been there since"
-    kin = {rival for txid in world.lineage(output.txid) for rival in world.rivals(txid)} - {output.txid}
+    kin = {rival for txid in chain.lineage(output.txid) for rival in chain.rivals(txid)} - {output.txid}
     others = outputs_at(row.address_id)
     can_inherit = since in {other.present_since for other in others if other.txid in kin}
     if was is None:
-        oldest = _inherited(request, row, output, world)
+        oldest = _inherited(request, row, output, chain)
         if since != output.first_seen_at and not (since < output.first_seen_at and can_inherit):
             yield f"{name} {since}, first seen at {output.first_seen_at}"
         if oldest is not None and not request.was_closed and since > oldest:
@@ -148,7 +148,7 @@ def _presence_differences(
 
 
 def _inherited(
-    request: TrackedRequest, row: PaymentRequest, output: Output, world: ChainState
+    request: TrackedRequest, row: PaymentRequest, output: Output, chain: ChainState
 ) -> datetime | None:
     """Return the present_since that a fee bump takes over from the payments it replaces, or None.
 
@@ -156,8 +156,8 @@ def _inherited(
     comparison. The moment is the earliest at which their sum reached the sum of the bump, or covered the
     request.
     """
-    rivals = {txid for txid in world.transactions if world.are_rivals(txid, output.txid)}
-    paid = {(txid, vout): amount_sats for txid, vout, amount_sats in world.payers[request.script]}
+    rivals = {txid for txid in chain.transactions if chain.are_rivals(txid, output.txid)}
+    paid = {(txid, vout): amount_sats for txid, vout, amount_sats in chain.payers[request.script]}
     old = {key for key in request.live if key[0] in rivals}
     if rivals != {txid for txid, _ in old}:
         return None
@@ -197,16 +197,16 @@ def _status_differences(
         yield f"{row.reference}: txid is one of {set(wanted.txids)}, stored is {row.txid}"
 
 
-def remove_absent(request: TrackedRequest, world: ChainState, view: View) -> None:
+def remove_absent(request: TrackedRequest, chain: ChainState, view: View) -> None:
     """Remove from `steady` and `buried` the outputs that bitcoind or its chain does not have now."""
-    paid = {(txid, vout) for txid, vout, _ in world.payers[request.script]}
+    paid = {(txid, vout) for txid, vout, _ in chain.payers[request.script]}
     in_chain = {outpoint for outpoint in paid if outpoint[0] in view.places}
     request.buried &= in_chain
     request.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
 
 
 def event_faults(
-    request: TrackedRequest, world: ChainState, view: View, now: datetime, *, is_exact: bool
+    request: TrackedRequest, chain: ChainState, view: View, now: datetime, *, is_exact: bool
 ) -> list[str]:
     """Return the events since the last `settle` that are missing, wrong or in a wrong order.
 
@@ -217,7 +217,7 @@ def event_faults(
     all_events = events_of(row)
     faults = [*_order_faults(all_events), *_false_alarms(request, row, view, now)]
     outputs = outputs_at(row.address_id)
-    if is_exact and not any(world.lost_a_block(output.txid, view) for output in outputs):
+    if is_exact and not any(chain.lost_a_block(output.txid, view) for output in outputs):
         after = assess(
             row.terms,
             [output.received_output for output in outputs],
@@ -271,7 +271,7 @@ def _has_unreported_output(outputs: Iterable[Output], events: list[Event]) -> bo
     )
 
 
-def keep_state(request: TrackedRequest, world: ChainState, view: View) -> None:
+def keep_state(request: TrackedRequest, chain: ChainState, view: View) -> None:
     """Keep the stored state, from which the next `settle` compares."""
     row = request.row()
     request.last_known_state = row.last_known_state
@@ -280,7 +280,7 @@ def keep_state(request: TrackedRequest, world: ChainState, view: View) -> None:
     request.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
     request.since = {(o.txid, o.vout): o.present_since for o in outputs_at(row.address_id)}
     request.steady, request.buried = set(request.seen_at), set(request.seen_at)
-    remove_absent(request, world, view)
+    remove_absent(request, chain, view)
     request.live = set(request.steady)
 
 

@@ -46,68 +46,73 @@ def main() -> None:
 def _with_feed(node: RegtestNode, customer: Customer, directory: Path) -> Iterable[Row]:
     """Measure from the moment when bitcoind has a payment or a block until the daemon has processed it."""
     with ZmqForwarder(node) as feed:
-        till = _till(node, directory / "feed", feed.settings)
+        merchant = _merchant(node, directory / "feed", feed.settings)
         try:
             for loss, name in ((0.0, "whole"), (1 / 3, "a third lost"), (1.0, "all lost")):
                 feed.loss = loss
-                yield f"payments, the feed {name}", [_payment_delay(till, customer) for _ in range(PAYMENTS)]
-                yield f"blocks, the feed {name}", [_block_delay(till) for _ in range(PAYMENTS // 3)]
+                yield (
+                    f"payments, the feed {name}",
+                    [_payment_delay(merchant, customer) for _ in range(PAYMENTS)],
+                )
+                yield f"blocks, the feed {name}", [_block_delay(merchant) for _ in range(PAYMENTS // 3)]
         finally:
-            till.close()
+            merchant.close()
 
 
 def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterable[Row]:
     """Measure from the end of a fault until the daemon has processed a payment from during the fault."""
     with RpcFaultServer(node) as server:
-        till = _till(node, directory / "rpc", server.settings)
+        merchant = _merchant(node, directory / "rpc", server.settings)
         try:
             for fault in RpcFault:
                 if fault not in (RpcFault.NONE, RpcFault.SCANNING):
                     yield (
                         f"after {FAULT_SECONDS:g} s of {fault.value}",
-                        [_delay_after_fault(till, customer, server, fault)],
+                        [_delay_after_fault(merchant, customer, server, fault)],
                     )
         finally:
-            till.close()
+            merchant.close()
 
 
-def _till(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Merchant:
+def _merchant(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Merchant:
     interval = str(INTERVAL_SECONDS)
     return Merchant(node, directory, start_python, RECONCILE_INTERVAL=interval, **settings).open(
         is_well=False
     )
 
 
-def _payment_delay(till: Merchant, customer: Customer) -> float:
-    order = till.request()
+def _payment_delay(merchant: Merchant, customer: Customer) -> float:
+    order = merchant.request()
     customer.pay(order.address, order.amount_sats)
-    return _seconds_until(till, partial(_is_received, order))
+    return _seconds_until(merchant, partial(_is_received, order))
 
 
-def _block_delay(till: Merchant) -> float:
-    till.node.mine()
-    height = till.node.rpc("getblockcount")
-    return _seconds_until(till, lambda: till.health().document["chain"]["height"] == height)
+def _block_delay(merchant: Merchant) -> float:
+    merchant.node.mine()
+    height = merchant.node.rpc("getblockcount")
+    return _seconds_until(merchant, lambda: merchant.health().document["chain"]["height"] == height)
 
 
-def _delay_after_fault(till: Merchant, customer: Customer, server: RpcFaultServer, fault: RpcFault) -> float:
-    order = till.request()
+def _delay_after_fault(
+    merchant: Merchant, customer: Customer, server: RpcFaultServer, fault: RpcFault
+) -> float:
+    order = merchant.request()
     server.begin(fault)
     is_over = time.monotonic() + FAULT_SECONDS
-    till.wait(lambda: time.monotonic() > is_over - FAULT_SECONDS / 2, "wait")
+    merchant.wait(lambda: time.monotonic() > is_over - FAULT_SECONDS / 2, "wait")
     customer.pay(order.address, order.amount_sats)
-    till.wait(lambda: time.monotonic() > is_over, "wait")
+    merchant.wait(lambda: time.monotonic() > is_over, "wait")
     server.end()
-    return _seconds_until(till, partial(_is_received, order))
+    return _seconds_until(merchant, partial(_is_received, order))
 
 
 def _is_received(order: Order) -> bool:
     return bool(order.now()["status"] == "received")
 
 
-def _seconds_until(till: Merchant, is_done: Callable[[], bool]) -> float:
+def _seconds_until(merchant: Merchant, is_done: Callable[[], bool]) -> float:
     began = time.monotonic()
-    till.wait(is_done, "process it", PATIENCE_SECONDS)
+    merchant.wait(is_done, "process it", PATIENCE_SECONDS)
     return time.monotonic() - began
 
 

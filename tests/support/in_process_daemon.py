@@ -18,7 +18,8 @@ from config import Settings
 from daemon.counters import Counters
 from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.outbox_worker import OutboxWorker
-from daemon.loop import Loop
+from daemon.health import HealthReporter
+from daemon.loop import Loop, Workers
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
 from daemon.node.feed_places import Source, Sources
@@ -254,17 +255,16 @@ class InProcessDaemon:
         counters = Counters()
         outbox_worker = OutboxWorker(settings, self.mailer, _Shop(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
+        workers = Workers(idle, idle, outbox_worker)
+        health = HealthReporter(cast(Feed, feed), idle, workers, self._lock, self.manager, counters)
         loop = Loop(
             settings,
             cast(Bitcoind, node),
             cast(Feed, feed),
-            idle,
-            outbox_worker,
-            idle,
-            self._lock,
-            lambda: self._is_done(),
-            self.manager,
+            workers,
+            health,
             counters,
+            lambda: self._is_done(),
         )
         outbox_worker.start()
         self._parts = loop, node, feed, outbox_worker

@@ -32,7 +32,7 @@ SHORT = timedelta(seconds=0.4)
 class KillScenario:
     """`feed` is the daemon's ZMQ feed, and `shop` the seller's webhook endpoint."""
 
-    stage: Scenario
+    scenario: Scenario
     daemon: ChildDaemon
     feed: ZmqForwarder
     shop: Endpoint
@@ -45,12 +45,12 @@ class KillScenario:
         if not self.daemon.is_up or self.daemon.is_dead:
             self.daemon.start()
         if self.runs % RUNS_UNTIL_CLEARED == 0:
-            self.stage.begin()
+            self.scenario.begin()
         self.runs += 1
 
     def run(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Do all steps, even if the daemon ends. `meanwhile` is called before each step."""
-        self.stage.is_rough = True
+        self.scenario.is_rough = True
         for step in self._steps():
             meanwhile()
             step()
@@ -76,77 +76,79 @@ class KillScenario:
 
         The first payment is not published, so the daemon first reads it in a block.
         """
-        stage = self.stage
-        hidden = stage.request(2_000)
-        orders = [stage.request(2_000), stage.request(3_000, confirmations=2)]
-        self.late = stage.request(2_000, expiry=SHORT)
-        self.paid = stage.pay([(orders[0], 2_000)])
-        stage.pay([(orders[1], 1_500)])
-        stage.pay([(hidden, 2_000)], is_public=False)
+        scenario = self.scenario
+        hidden = scenario.request(2_000)
+        orders = [scenario.request(2_000), scenario.request(3_000, confirmations=2)]
+        self.late = scenario.request(2_000, expiry=SHORT)
+        self.paid = scenario.pay([(orders[0], 2_000)])
+        scenario.pay([(orders[1], 1_500)])
+        scenario.pay([(hidden, 2_000)], is_public=False)
 
     def _bump_the_fee_and_pay_on(self) -> None:
         assert self.paid is not None
-        bumped = self.stage.replace(self.paid, self.paid.outputs[:-1])
-        self.stage.pay([(self.stage.requests[-2], 1_500)], bumped.coin(-1))
+        bumped = self.scenario.replace(self.paid, self.paid.outputs[:-1])
+        self.scenario.pay([(self.scenario.requests[-2], 1_500)], bumped.coin(-1))
 
     def _publish_garbage(self) -> None:
         self.feed.say(b"rawtx", GARBAGE)
 
     def _store_commands(self) -> None:
         assert self.paid is not None
-        self.stage.name(self.stage.requests[-1], self.paid.txid)
-        self.stage.cancel(self.stage.request(2_000))
+        self.scenario.name(self.scenario.requests[-1], self.paid.txid)
+        self.scenario.cancel(self.scenario.request(2_000))
         for message in Message.select().where(Message.delivered_at.is_null(False)).limit(1):
             add_redelivery(message, datetime.now(UTC))
 
     def _mine_nothing(self) -> None:
-        self.stage.world.mine()
+        self.scenario.chain.mine()
 
     def _mine_all(self) -> None:
-        self.stage.world.mine(self.stage.sent)
+        self.scenario.chain.mine(self.scenario.sent)
 
     def _reorg(self, depth: int) -> None:
         """Replace blocks; the payments come again, some in other blocks."""
-        sent = self.stage.sent
-        self.stage.world.reorg(depth, [sent[:1], [], sent[1:2]])
+        sent = self.scenario.sent
+        self.scenario.chain.reorg(depth, [sent[:1], [], sent[1:2]])
 
     def _pay_late(self) -> None:
         assert self.late is not None
         expires_at = self.late.row().expires_at
         self.daemon.work_until(lambda: datetime.now(UTC) > expires_at, STEP_SECONDS)
-        self.stage.pay([(self.late, 2_000)])
+        self.scenario.pay([(self.late, 2_000)])
 
     def _accept(self) -> None:
         assert self.late is not None
-        self.stage.accept(self.late)
+        self.scenario.accept(self.late)
 
     def _is_quiet(self) -> bool:
         """Return whether the daemon has nothing left to do for now."""
-        return not (pending_commands() or self.stage.faults() or undelivered())
+        return not (pending_commands() or self.scenario.faults() or undelivered())
 
     def _missing_addresses(self) -> list[str]:
         """Return the wallet's addresses with our label that the table lacks."""
-        wallet = self.stage.settings.bitcoind_wallet
-        return unknown_addresses(self.stage.world.node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
+        wallet = self.scenario.settings.bitcoind_wallet
+        return unknown_addresses(self.scenario.chain.node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
 
     def finish(self) -> None:
         """Start the daemon if it does not run, and check the stored state, the events and their delivery."""
-        stage, daemon = self.stage, self.daemon
+        scenario, daemon = self.scenario, self.daemon
         daemon.await_kills()
         if not daemon.is_up or daemon.is_dead:
             daemon.start()
-        stage.is_rough = True
-        stage.settle()
+        scenario.is_rough = True
+        scenario.settle()
         is_all_delivered = daemon.work_until(lambda: not undelivered(), PATIENCE_SECONDS)
         assert is_all_delivered, (
             f"after {daemon.kills} kills {_undelivered_rows()}; the log:\n{daemon.words()}"
         )
         are_all_stored = daemon.work_until(lambda: not self._missing_addresses(), STEP_SECONDS)
         assert are_all_stored, f"not in the table: {self._missing_addresses()}; the log:\n{daemon.words()}"
-        view, now = stage.world.view(), datetime.now(UTC)
-        faults = [f for a in stage.requests for f in event_faults(a, stage.world, view, now, is_exact=False)]
-        faults += [f for a in stage.requests for f in delivery_faults(a, self)]
-        assert not faults, stage.report(faults)
+        view, now = scenario.chain.view(), datetime.now(UTC)
+        faults = [
+            f for a in scenario.requests for f in event_faults(a, scenario.chain, view, now, is_exact=False)
+        ]
+        faults += [f for a in scenario.requests for f in delivery_faults(a, self)]
+        assert not faults, scenario.report(faults)
 
 
 def undelivered() -> int:
@@ -160,13 +162,13 @@ def _undelivered_rows() -> list[tuple[str, str, int, str | None]]:
     return [(row.event.type, row.queue, row.attempts, row.last_error) for row in rows]
 
 
-def delivery_faults(request: TrackedRequest, scenario: KillScenario) -> list[str]:
+def delivery_faults(request: TrackedRequest, kill_scenario: KillScenario) -> list[str]:
     """Return the channels whose messages are missing, or did not first arrive in the order of the events."""
     events = events_of(request.row())
-    mailed = [message_id(event.reference, scenario.stage.settings.mail_from) for event in events]
+    mailed = [message_id(event.reference, kill_scenario.scenario.settings.mail_from) for event in events]
     hooked = [event.reference for event in events]
-    hooks = [hook.headers["webhook-id"] for hook in scenario.shop.requests]
-    arrived = {EMAIL: scenario.daemon.mailer.taken, WEBHOOK: hooks}
+    hooks = [hook.headers["webhook-id"] for hook in kill_scenario.shop.requests]
+    arrived = {EMAIL: kill_scenario.daemon.mailer.taken, WEBHOOK: hooks}
     wanted = {
         EMAIL: [name for name, event in zip(mailed, events, strict=True) if _has(event, EMAIL)],
         WEBHOOK: hooked,
@@ -179,9 +181,12 @@ def delivery_faults(request: TrackedRequest, scenario: KillScenario) -> list[str
     return faults
 
 
-def repeats(scenario: KillScenario) -> int:
+def repeats(kill_scenario: KillScenario) -> int:
     """Return how many deliveries repeated an earlier one."""
-    ids = [*scenario.daemon.mailer.taken, *(r.headers["webhook-id"] for r in scenario.shop.requests)]
+    ids = [
+        *kill_scenario.daemon.mailer.taken,
+        *(r.headers["webhook-id"] for r in kill_scenario.shop.requests),
+    ]
     return sum(count - 1 for count in Counter(ids).values())
 
 

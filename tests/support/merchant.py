@@ -137,7 +137,7 @@ class Merchant:
 class Order:
     """A payment request at `till`; `document` is the answer that created it."""
 
-    till: Merchant
+    merchant: Merchant
     document: dict[str, Any]
 
     @property
@@ -165,7 +165,7 @@ class Order:
 
     def now(self) -> dict[str, Any]:
         """Return the request's document as the API returns it now."""
-        document: dict[str, Any] = self.till.get(self.path)
+        document: dict[str, Any] = self.merchant.get(self.path)
         return document
 
     def transactions(self) -> dict[str, dict[str, Any]]:
@@ -182,14 +182,14 @@ class Order:
             return seen if wanted.items() <= seen.items() else None
 
         try:
-            return self.till.wait(look, f"show {wanted} of {self.id}")
+            return self.merchant.wait(look, f"show {wanted} of {self.id}")
         except AssertionError as error:
             raise AssertionError(f"{error}\nthe request: {seen}\nits events: {self.events()}") from None
 
     def wait_state(self, txid: str, state: str) -> dict[str, Any]:
         """Wait until a transaction is in this state, and return its entry of the document."""
         look = partial(self._part, txid, state)
-        return self.till.wait(look, f"show {txid} as {state}; it was {self.now()['transactions']}")
+        return self.merchant.wait(look, f"show {txid} as {state}; it was {self.now()['transactions']}")
 
     def _part(self, txid: str, state: str) -> dict[str, Any] | None:
         part = self.transactions().get(txid)
@@ -202,7 +202,7 @@ class Order:
     # Events and their messages
 
     def event_list(self) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = self.till.get(f"{self.path}/events")["data"]
+        events: list[dict[str, Any]] = self.merchant.get(f"{self.path}/events")["data"]
         return events
 
     def events(self) -> list[str]:
@@ -214,8 +214,8 @@ class Order:
 
         Return the emails in the order of the events: exactly one for each event that is mailed.
         """
-        self.till.wait(lambda: self.events()[: len(events)] == list(events), f"store the events {events}")
-        self.till.wait(self.is_all_delivered, f"deliver all of {self.id}")
+        self.merchant.wait(lambda: self.events()[: len(events)] == list(events), f"store the events {events}")
+        self.merchant.wait(self.is_all_delivered, f"deliver all of {self.id}")
         assert self.events() == list(events), self._log_lines()
         letters = self.letters()
         assert len(letters) == len(self.mailed()), [letter["Subject"] for letter in letters]
@@ -228,11 +228,11 @@ class Order:
     def letters(self) -> list[EmailMessage]:
         """Return the delivered emails about this request, in the order of their events."""
         order = self.mailed()
-        found = [letter for letter in self.till.letters() if self.id in letter["Subject"]]
+        found = [letter for letter in self.merchant.letters() if self.id in letter["Subject"]]
         return sorted(found, key=lambda letter: order.index(letter["Message-ID"]))
 
     def _log_lines(self) -> str:
-        lines = [line for line in self.till.daemon.lines() if self.id in line]
+        lines = [line for line in self.merchant.daemon.lines() if self.id in line]
         return "\n".join([f"the daemon's log lines about {self.id}:", *lines])
 
     def is_all_delivered(self) -> bool:

@@ -51,7 +51,7 @@ class Scenario:
     exactly. `is_broken` is set after a failure.
     """
 
-    world: ChainState
+    chain: ChainState
     daemon: InProcessDaemon
     settings: Settings
     requests: list[TrackedRequest] = field(default_factory=list)
@@ -65,8 +65,8 @@ class Scenario:
     def begin(self) -> None:
         self.requests, self.sent, self.done = [], [], []
         self.is_rough = False
-        self.world.watcher = self._remove_absent
-        self.world.settle(COINS_PER_SCENARIO, CUSHION_BLOCKS)
+        self.chain.watcher = self._remove_absent
+        self.chain.settle(COINS_PER_SCENARIO, CUSHION_BLOCKS)
         if not self.daemon.is_up:
             self.daemon.start()
         self.settle()
@@ -120,7 +120,7 @@ class Scenario:
     def _fill_pool(self) -> None:
         """Store an address of the wallet if none is free, as the daemon's address pool does."""
         if not free_count():
-            rpc, wallet = self.world.node.rpc, self.settings.bitcoind_wallet
+            rpc, wallet = self.chain.node.rpc, self.settings.bitcoind_wallet
             named = rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
             script = bytes.fromhex(rpc("validateaddress", named)["scriptPubKey"])
             add_addresses([(named, script)], wallet, datetime.now(UTC))
@@ -182,7 +182,7 @@ class Scenario:
 
         It is sent to bitcoind, or kept for a block if not `is_public`.
         """
-        coins = [coin or self.world.coin()]
+        coins = [coin or self.chain.coin()]
         return self._made(coins, [(request.script, sats) for request, sats in outputs], FEE_SATS, is_public)
 
     def replace(
@@ -205,12 +205,12 @@ class Scenario:
         A first replacement spends its coins and another coin. A second replacement spends only the other
         coin, and is mined.
         """
-        other = self.world.coin()
+        other = self.chain.coin()
         first = self._made([*old.coins, other], [(ANYONE_CAN_SPEND, 1_000)], 60_000, is_public=True)
         self.settle()
         second = self._made([other], [(ANYONE_CAN_SPEND, 1_000)], 400_000, is_public=True)
         self.note(f"{first.txid} replaces {old.txid}, {second.txid} replaces {first.txid}")
-        self.world.mine([second])
+        self.chain.mine([second])
         self.settle()
 
     def _made(
@@ -220,9 +220,9 @@ class Scenario:
         fee_sats: int,
         is_public: bool,
     ) -> BuiltTransaction:
-        made = self.world.build_transaction(list(coins), outputs, fee_sats)
+        made = self.chain.build_transaction(list(coins), outputs, fee_sats)
         self.sent.append(made)
-        is_taken = is_public and self.world.publish(made)
+        is_taken = is_public and self.chain.publish(made)
         where = "in the mempool" if is_taken else "refused" if is_public else "hidden"
         self.note(f"transaction {len(self.sent) - 1}: {made.txid}, {where}")
         return made
@@ -246,17 +246,17 @@ class Scenario:
         self.note(f"bitcoind {'restarts' if is_clean else 'is killed'}")
         self.is_rough = True
         if is_clean:
-            self.world.node.restart()
+            self.chain.node.restart()
             self._remove_absent()
             if self.daemon.is_up:
                 with self.daemon.loading():
                     self.hold("an event follows from a node that has yet to load its mempool")
             return
-        self.world.node.kill()
-        self.world.node.launch()
-        if self.daemon.is_up and self.world.is_behind():
+        self.chain.node.kill()
+        self.chain.node.launch()
+        if self.daemon.is_up and self.chain.is_behind():
             self.hold("an event follows from a node that has lost its blocks")
-        self.world.hand_over_blocks()
+        self.chain.hand_over_blocks()
 
     def hold(self, fault: str) -> None:
         """Let the daemon work for a while. It may store no event meanwhile."""
@@ -267,9 +267,9 @@ class Scenario:
     def _remove_absent(self) -> None:
         """Compare the outputs with bitcoind after each change of its chain or mempool."""
         if self.requests:
-            view = self.world.view()
+            view = self.chain.view()
             for request in self.requests:
-                remove_absent(request, self.world, view)
+                remove_absent(request, self.chain, view)
 
     def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
         """Call `happen` just before one of the daemon's next calls to bitcoind."""
@@ -289,20 +289,20 @@ class Scenario:
         """Wait until the database has the expected state, and compare the events since the last call."""
         if not self.daemon.is_up:
             return
-        self.world.node.rpc("syncwithvalidationinterfacequeue")
+        self.chain.node.rpc("syncwithvalidationinterfacequeue")
         if not self.daemon.work_until(lambda: not self.faults(), PATIENCE_SECONDS):
             raise AssertionError(self.report(self.faults()))
-        view, now = self.world.view(), self.compared_at
+        view, now = self.chain.view(), self.compared_at
         faults = [
             fault
             for request in self.requests
-            for fault in event_faults(request, self.world, view, now, is_exact=self._is_exact(request, now))
+            for fault in event_faults(request, self.chain, view, now, is_exact=self._is_exact(request, now))
         ]
         faults += [fault for request in self.requests for fault in order_faults(stored_events(request.row()))]
         if faults:
             raise AssertionError(self.report(faults))
         for request in self.requests:
-            keep_state(request, self.world, view)
+            keep_state(request, self.chain, view)
         self.is_rough, self.settled_at = False, now
 
     def end(self) -> None:
@@ -325,12 +325,12 @@ class Scenario:
 
     def faults(self) -> list[str]:
         """Return the differences between the database and the expected state."""
-        view, now = self.world.view(), datetime.now(UTC)
+        view, now = self.chain.view(), datetime.now(UTC)
         self.compared_at = now
         behind = is_behind(view)
         if behind is not None:
             return [behind]
-        found = [fault for request in self.requests for fault in differences(request, self.world, view, now)]
+        found = [fault for request in self.requests for fault in differences(request, self.chain, view, now)]
         return found or [
             f"{request.row().reference}: {event} is not reported"
             for request in self.requests

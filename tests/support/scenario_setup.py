@@ -23,13 +23,13 @@ def scenario_on(
 ) -> Iterator[Scenario]:
     """Yield a scenario with these settings. The wallet `nodetill` must be there."""
     settings = load_settings(dict(variables), directory)
-    world = ChainState(node).begin()
+    chain = ChainState(node).begin()
     open_prepared(settings.database_url.reveal())
     lock = database_lock("daemon")
     assert lock.acquire()
     new_seller()
     daemon = InProcessDaemon(settings, lock, connect, often_seconds)
-    yield Scenario(world, daemon, settings)
+    yield Scenario(chain, daemon, settings)
     if daemon.is_up:
         daemon.stop()
     lock.release()

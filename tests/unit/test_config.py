@@ -17,8 +17,8 @@ from config import (
     Settings,
     SettingsError,
     SmtpServer,
+    likely_typos,
     load_settings,
-    misspelt,
     variable_name,
 )
 
@@ -449,7 +449,7 @@ def test_the_example_of_a_right_value_is_accepted(tmp_path: Path, name: str) -> 
     """The operator may copy it."""
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, **{name: WRONG[name][0]})
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.example
     load(tmp_path, **{name: fault.example})
 
@@ -496,7 +496,7 @@ def test_a_common_mistake_has_specific_advice(tmp_path: Path, name: str, text: s
 def test_a_misspelt_variable_of_the_environment_is_found() -> None:
     """It may be another program's variable, so it is no error."""
     environ = {"BITCOIN_RPC_URL": "x", "WEB_PORT": "1", "WEB_PORT_FILE": "x", "PATH": "x", "SMTP_URI": "x"}
-    assert misspelt(environ) == [("BITCOIN_RPC_URL", "BITCOIND_RPC_URL"), ("SMTP_URI", "SMTP_URL")]
+    assert likely_typos(environ) == [("BITCOIN_RPC_URL", "BITCOIND_RPC_URL"), ("SMTP_URI", "SMTP_URL")]
 
 
 RIGHT = {

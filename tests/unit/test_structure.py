@@ -74,7 +74,8 @@ ROOMS = {
         ("node", "rates", "delivery"),
         ("descriptor_pool",),
         ("chain", "address_pool"),
-        ("commands", "health"),
+        ("commands", "health", "schedule"),
+        ("reconciler",),
         ("loop",),
     ),
     "web": (

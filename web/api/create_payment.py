@@ -22,7 +22,7 @@ from web.http import strict_json
 from web.http.request import Request
 from web.http.responses import Answer, Problem, malformed
 
-_KEY_CHARACTERS = 255
+MAX_KEY_CHARACTERS = 255
 
 
 def create(call: Request) -> Answer:
@@ -56,9 +56,9 @@ def create(call: Request) -> Answer:
 
 def _idempotency_key(call: Request) -> str | None:
     key = call.header("Idempotency-Key")
-    is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
+    is_good = key is None or (0 < len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable())
     if not is_good:
-        raise malformed(f"Idempotency-Key has 1 to {_KEY_CHARACTERS} printable ASCII characters")
+        raise malformed(f"Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters")
     return key
 
 

@@ -75,7 +75,7 @@ def show(call: Request, reference: str) -> Answer:
 
 
 def close(call: Request, reference: str) -> Answer:
-    """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was closed before."""
+    """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was already closed."""
     link = own_link(call, reference)
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="seller")
@@ -84,7 +84,7 @@ def close(call: Request, reference: str) -> Answer:
 
 
 def own_link(call: Request, reference: str) -> Link:
-    """Return the caller's link of that id. Raise Problem 404."""
+    """Return the caller's link with this id. Raise Problem 404."""
     link = link_by_reference(reference, call.seller.id)
     if link is None:
         raise not_found()
@@ -92,7 +92,7 @@ def own_link(call: Request, reference: str) -> Link:
 
 
 def links_page(filters: LinkFilters, seller_id: str | None = None) -> tuple[list[Link], str | None]:
-    """Return a page of links, newest first, of one seller or of all, and the cursor of the next page or None.
+    """Return a page of links of one seller or of all, newest first, and the cursor of the next page or None.
 
     Raise Problem 422 for an invalid cursor.
     """

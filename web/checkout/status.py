@@ -7,7 +7,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
-from models.queries.checkout import Part, checkout_columns
+from models.queries.checkout import CheckoutOutput, checkout_columns
 from payments.document import depth, payment_uri, timestamp
 from payments.greenfield.facts import Mark
 from payments.greenfield.redirect import filled_in
@@ -16,7 +16,7 @@ from payments.money import DUST_LIMIT_SATS, format_btc
 from payments.status import Status
 from web.api.schemas import CheckoutStatus
 
-_QR_LABEL_CHARACTERS = 60
+MAX_QR_LABEL_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class PublicFacts:
     overpaid_sats: int
     is_late: bool
     txid: str | None
-    parts: tuple[Part, ...]
+    outputs: tuple[CheckoutOutput, ...]
     address: str
     label: str | None
     order_id: str | None
@@ -86,9 +86,9 @@ class PublicFacts:
     def transactions(self) -> Mapping[str, int]:
         """The satoshis of each live transaction to the address, by its id."""
         found: dict[str, int] = {}
-        for part in self.parts:
-            if part.state in (MEMPOOL, MINED):
-                found[part.txid] = found.get(part.txid, 0) + part.amount_sats
+        for output in self.outputs:
+            if output.state in (MEMPOOL, MINED):
+                found[output.txid] = found.get(output.txid, 0) + output.amount_sats
         return found
 
     @property
@@ -104,9 +104,21 @@ class PublicFacts:
         return lost.txid if lost else None
 
     @property
+    def shop(self) -> str:
+        """The name or the id of the seller."""
+        return self.seller_name or self.seller_id
+
+    @property
+    def subject(self) -> str | None:
+        """The label below the shop's name, or None if the label itself names the payee."""
+        # A label such as "Alpaca Direct, order 17" has the name of the shop already.
+        is_named = self.seller_name.casefold() in (self.label or "").casefold()
+        return None if is_named else self.label
+
+    @property
     def payee(self) -> str:
-        """The name of the one whom the customer pays."""
-        return self.label or self.seller_name or self.seller_id
+        """The shop's name if there is a subject, else the label, else the name or the id of the seller."""
+        return self.shop if self.subject else self.label or self.shop
 
     @property
     def is_final(self) -> bool:
@@ -133,7 +145,7 @@ class PublicFacts:
 
     @property
     def return_url(self) -> str | None:
-        """The shop's page to which the customer returns by himself, or None."""
+        """The shop's page to which the checkout page redirects, or None."""
         is_paid = self.invoice_status in (InvoiceStatus.PROCESSING, InvoiceStatus.SETTLED)
         return self.redirect_url if is_paid and self.options.get("redirectAutomatically") else None
 
@@ -144,14 +156,15 @@ class PublicFacts:
 
     @property
     def wallet_uri(self) -> str | None:
-        """The same URI for the page's link to a wallet. The seller's name stands for a missing label."""
-        return self._uri(self.label or self.seller_name)
+        """The same URI for the page's link to a wallet. Its label also has the seller's name."""
+        return self._uri(self._wallet_label)
 
     @property
     def qr_uri(self) -> str | None:
         """`wallet_uri` for a QR code. It omits a long label, which would make the code hard to scan."""
-        label = self.label or self.seller_name
-        return self._uri(label if len(quote(label, safe="")) <= _QR_LABEL_CHARACTERS else None)
+        labels = (self._wallet_label, self.label)
+        short = (each for each in labels if each and len(quote(each, safe="")) <= MAX_QR_LABEL_CHARACTERS)
+        return self._uri(next(short, None))
 
     @property
     def document(self) -> CheckoutStatus:
@@ -182,20 +195,24 @@ class PublicFacts:
         )
 
     @property
-    def _lost(self) -> Part | None:
+    def _lost(self) -> CheckoutOutput | None:
         """The latest output of a lost transaction of an uncovered request, or None.
 
         A transaction is not lost if its replacement pays the same request.
         """
         if self.status.is_covered:
             return None
-        by_txid = {part.txid: part for part in self.parts}
+        by_txid = {output.txid: output for output in self.outputs}
         lost = [
-            part
-            for part in self.parts
-            if part.state in (REPLACED, DROPPED) and not _is_still_paid(part, by_txid)
+            output
+            for output in self.outputs
+            if output.state in (REPLACED, DROPPED) and not _is_still_paid(output, by_txid)
         ]
         return lost[-1] if lost else None
+
+    @property
+    def _wallet_label(self) -> str | None:
+        return f"{self.payee}, {self.subject}" if self.subject else self.label or self.seller_name
 
     def _uri(self, label: str | None) -> str | None:
         return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
@@ -206,13 +223,13 @@ def web_address(url: str | None) -> str | None:
     return url if url is not None and url.lower().startswith(("https://", "http://")) else None
 
 
-def _is_still_paid(part: Part, by_txid: Mapping[str, Part]) -> bool:
+def _is_still_paid(output: CheckoutOutput, by_txid: Mapping[str, CheckoutOutput]) -> bool:
     """Return whether a replacement of this output, direct or indirect, still pays the same request."""
     for _ in by_txid:
-        replacement = by_txid.get(part.replaced_by or "")
+        replacement = by_txid.get(output.replaced_by or "")
         if replacement is None or replacement.state == DROPPED:
             return False
         if replacement.state != REPLACED:
             return True
-        part = replacement
+        output = replacement
     return False

@@ -7,7 +7,7 @@ from decimal import Decimal
 from config import Settings
 from models.link import Link
 from models.queries.links import link_facts
-from payments.link import least_amount
+from payments.link import min_amount
 from payments.money import MAX_MONEY_SATS, AmountError, fiat_to_sats, read_amount, to_plain
 from payments.typed_amount import read_typed_amount
 from web.api.pricing import price_now
@@ -15,7 +15,7 @@ from web.html.languages import Language
 
 
 class WrongAmount(Exception):
-    """The chosen amount cannot be paid. `typed` is the payer's text, and the message is for the payer."""
+    """The link does not allow the chosen amount. The message is for the payer, who typed `typed`."""
 
     def __init__(self, message: str, typed: str) -> None:
         super().__init__(message)
@@ -25,10 +25,10 @@ class WrongAmount(Exception):
 def read_choice(
     link: Link, form: Mapping[str, str], language: Language, settings: Settings, now: datetime
 ) -> Decimal | None:
-    """Return the chosen amount, or None if the payer chooses nothing on this link.
+    """Return the chosen amount, or None if the payer does not choose the amount of this link.
 
-    The form has `choice`, which is an amount of a button, or `amount`, which the payer typed. Raise
-    WrongAmount, and Problem 503 without a fresh price.
+    The form has `choice`, the amount of a button, or `amount`, which the payer typed. Raise WrongAmount, or
+    Problem 503 without a fresh price.
     """
     if link.amount is not None or link_facts(link).balance.remaining is not None:
         return None
@@ -43,7 +43,7 @@ def read_choice(
     except AmountError:
         raise WrongAmount(language.say("link.amount_wrong", example=example.strip()), typed) from None
     price = price_now(link.currency, settings, now).price
-    least = max(least_amount(link.currency, price), Decimal(link.minimum or 0))
+    least = max(min_amount(link.currency, price), Decimal(link.minimum or 0))
     if amount < least:
         text = language.say("link.amount_least", least=language.amount(to_plain(least), link.currency))
         raise WrongAmount(text, typed or choice)

@@ -1,7 +1,8 @@
-"""The operator's pages of payment links: the list, one link, and how to close it."""
+"""The operator's pages of payment links: list them, show one, close one."""
 
 from models.db.connection import snapshot
 from models.link import Link, link_by_reference
+from models.queries.late_requests import late_requests
 from payments.link import LinkStatus
 from web.api.forms import read_form
 from web.api.link_schemas import PaymentLink
@@ -10,6 +11,7 @@ from web.api.new_link import end_link, log_link
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, not_found
+from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 
 _LIST = template("operator_links.tpl")
@@ -17,7 +19,7 @@ _LINK = template("operator_link.tpl")
 
 
 def show_all(call: Request) -> Content:
-    """GET /operator/links: all links, newest first, with what each has brought."""
+    """GET /operator/links: all links, newest first, each with the money that it received."""
     given = call.page_parameters()
     filters = read_form(LinkFilters, {"cursor": cursor} if (cursor := given.get("cursor")) else {})
     with snapshot():
@@ -28,10 +30,15 @@ def show_all(call: Request) -> Content:
 
 def show(call: Request, reference: str) -> Content:
     """GET /operator/links/{id}."""
+    settings = call.settings
     with snapshot():
         link = link_or_404(reference)
         document = document_of_link(link, call)
-    return operator_page(_LINK, call, link=document, is_closable=_is_closable(document))
+        late = late_requests(link, call.now, settings.rate_max_age, settings.rate_spread)
+    is_just_closed = "closed" in call.page_parameters() and document["closed_at"] is not None
+    notice = Notice("The link is closed. Nobody can pay it any more.") if is_just_closed else None
+    is_closable = _is_closable(document)
+    return operator_page(_LINK, call, link=document, late=late, is_closable=is_closable, notice=notice)
 
 
 def close(call: Request, reference: str) -> Content:
@@ -39,11 +46,11 @@ def close(call: Request, reference: str) -> Content:
     link = link_or_404(reference)
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="operator")
-    return see_other(f"operator/links/{link.reference}", call)
+    return see_other(f"operator/links/{link.reference}?closed=1", call)
 
 
 def link_or_404(reference: str) -> Link:
-    """Return the link of that id. Raise Problem 404."""
+    """Return the link with this id. Raise Problem 404."""
     link = link_by_reference(reference)
     if link is None:
         raise not_found()

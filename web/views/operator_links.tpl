@@ -1,13 +1,13 @@
 % rebase("operator_layout.tpl", title="Links", page="Links", live=True)
 <h1>Payment links</h1>
-<p>A link asks for money without a price: for an invoice, a donation or a price tag.</p>
+<p>A link is for an invoice, a donation or a price tag. It has no price. Each press of “Pay” fixes one.</p>
 <p class="ways"><a class="button main" href="{{root}}operator/links/new">New link</a></p>
 <section id="links" data-live aria-label="Links">
 % if links:
 <div class="scroll" role="region" aria-label="Table of links" tabindex="0">
 <table class="links">
 <caption class="unseen">Links</caption>
-<thead><tr><th scope="col">Title</th><th scope="col">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Brought</th><th scope="col">Status</th><th scope="col">Due</th><th scope="col">Created (UTC)</th></tr></thead>
+<thead><tr><th scope="col">Title</th><th scope="col">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Received</th><th scope="col">Status</th><th scope="col">Due</th><th scope="col">Created (UTC)</th></tr></thead>
 <tbody>
 % for each in links:
 <tr id="{{each['link_id']}}">
@@ -18,7 +18,7 @@
 </td>
 <td class="seller">{{each["seller_id"]}}</td>
 <td class="number" data-label="Amount">{{money(each["amount_fiat"], each["currency"]) if each["amount_fiat"] else "any, in " + each["currency"]}}</td>
-<td class="number" data-label="Brought">{{money(each["paid_fiat"], each["currency"])}}\\
+<td class="number" data-label="Received">{{money(each["paid_fiat"], each["currency"])}}\\
 % if each["payment_count"] > 1 or (each["is_reusable"] and each["payment_count"]):
 <br><small>{{"{:,}".format(each["payment_count"])}} payment{{"s" * (each["payment_count"] != 1)}}</small>\\
 % end

@@ -30,8 +30,9 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     with opened(database_url):
         stock(20)
 
-    def call(*words: str) -> Result:
-        return CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", *words])
+    def call(*words: str, answer: str | None = None) -> Result:
+        runner = CliRunner(env={"DATABASE_URL": database_url})
+        return runner.invoke(manage, ["link", *words], input=answer)
 
     return call
 
@@ -53,7 +54,7 @@ def made(run: Run, *words: str) -> dict[str, Any]:
     return document
 
 
-def test_a_link_is_shown_with_its_page_and_a_qr_code(run: Run, database_url: str) -> None:
+def test_a_link_is_shown_with_its_address_and_a_qr_code(run: Run, database_url: str) -> None:
     result = run("create", "company1", "Invoice 17", "btc", "--amount", "0.001", "--due", "2030-12-24")
     assert result.exit_code == 0, result.output
     with opened(database_url):
@@ -97,6 +98,18 @@ def test_a_wrong_option_is_named(run: Run, database_url: str, words: tuple[str, 
         assert Link.select().count() == 0
 
 
+def test_late_money_has_its_payment(tmp_path: Path, database_url: str) -> None:
+    with open_shop(tmp_path, database_url, {"ADDRESS_POOL": "20"}) as server:
+        shop = LinkShop(server, link_settings(tmp_path, database_url, {}))
+        request = shop.request(link_id := shop.link())
+        shop.expire(request)
+        shop.pay(request)
+    result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", "show", link_id])
+    assert f"{request.reference}: Came 1 s late. Its worth today is unknown" in " ".join(
+        result.stdout.split()
+    )
+
+
 def test_a_link_is_closed_once(run: Run) -> None:
     link_id = made(run)["link_id"]
     for _ in range(2):
@@ -105,8 +118,20 @@ def test_a_link_is_closed_once(run: Run) -> None:
     assert run("close", "LK-x").exit_code == 1
 
 
+def test_closing_is_confirmed_at_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed link is closed again without a question."""
+    monkeypatch.setattr("admin.cli.is_interactive", lambda: True)
+    link_id, other = made(run)["link_id"], made(run)["link_id"]
+    refused = run("close", link_id, answer="n\n")
+    assert (refused.exit_code, "cannot undo this" in refused.stderr) == (1, True)
+    assert json.loads(run("show", link_id, "--json").stdout)["closed_at"] is None
+    assert run("close", link_id, answer="y\n").exit_code == 0
+    assert run("close", link_id).stdout == f"Link {link_id}: closed.\n"
+    assert run("close", other, "--yes").exit_code == 0
+
+
 def test_texts_control_no_terminal(run: Run, database_url: str) -> None:
-    """No escape sequence of an older version or of another program gets to the terminal."""
+    """The command prints no escape sequence, even if an older version or another program stored one."""
     link_id = made(run)["link_id"]
     with opened(database_url):
         Link.update(title=ESCAPE, order_id=ESCAPE, note=ESCAPE).execute()
@@ -118,7 +143,7 @@ def test_texts_control_no_terminal(run: Run, database_url: str) -> None:
 
 
 def test_the_audit_finds_a_link_that_is_wrongly_paid(tmp_path: Path, database_url: str) -> None:
-    """It computes the state anew from the outputs."""
+    """The audit computes the state again from the outputs."""
     environ = {"ADDRESS_POOL": "20"}
     with open_shop(tmp_path, database_url, environ) as server:
         shop = LinkShop(server, link_settings(tmp_path, database_url, environ))

@@ -50,9 +50,9 @@ def run(
     monkeypatch.chdir(tmp_path)
     runner = CliRunner(env={"DATABASE_URL": database_url})
 
-    def invoke(*arguments: str) -> Result:
+    def invoke(*arguments: str, answer: str | None = None) -> Result:
         disconnect()
-        result = runner.invoke(manage, arguments)
+        result = runner.invoke(manage, arguments, input=answer)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
@@ -468,6 +468,26 @@ def test_a_second_acceptance_is_reported_as_already_accepted(run: Callable[..., 
     reference = make_payment(status="confirmed", is_late=True, late_accepted_at=NOW)
     assert "already" in run("payment", "accept", reference).output
     assert DaemonCommand.select().count() == 0
+
+
+def test_a_step_that_cannot_be_undone_is_confirmed_at_a_terminal(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a change, no question is asked."""
+    run("seller", "add", "company1")
+    monkeypatch.setattr("admin.cli.is_interactive", lambda: True)
+    unpaid = make_payment(expires_at=datetime.now(UTC) + timedelta(minutes=15))
+    late = make_payment(2, status="expired", is_late=True)
+    for words in (("payment", "cancel", unpaid), ("payment", "accept", late)):
+        refused = run(*words, answer="n\n")
+        assert (refused.exit_code, "cannot undo this" in refused.stderr) == (1, True)
+        assert DaemonCommand.select().count() == 0
+        assert run(*words, answer="y\n").exit_code == 0
+        assert DaemonCommand.delete().execute() == 1
+        assert run(*words, "--yes").exit_code == 0
+        assert DaemonCommand.delete().execute() == 1
+    done = make_payment(3, status="confirmed", is_late=True, late_accepted_at=NOW)
+    assert "accepted already" in run("payment", "accept", done).stdout
 
 
 def test_a_request_is_cancelled_by_a_command_for_the_daemon(run: Callable[..., Result]) -> None:

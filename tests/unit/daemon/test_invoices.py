@@ -1,4 +1,4 @@
-"""The daemon stores the events of invoices for `btcpay` endpoints with the statuses that they report."""
+"""The daemon stores the events of invoices for `btcpay` endpoints, together with the new statuses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ def _database(database_url: str) -> Iterator[None]:
 
 
 @dataclass
-class Desk:
-    """A daemon without a node, which assesses as a test says."""
+class NodelessDaemon:
+    """A daemon without a node. A test decides when it assesses."""
 
     assessor: Assessor
     commands: CommandHandler
@@ -60,7 +60,7 @@ class Desk:
         return self.new_events(payment)
 
     def new_events(self, payment: PaymentRequest) -> list[str]:
-        """Assess. Return the new events of the invoice, without their common first word."""
+        """Assess a request. Return its invoice's new event types, without the prefix "Invoice"."""
         before = len(bodies(payment))
         self.assess()
         return types(bodies(payment)[before:])
@@ -78,14 +78,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def daemon(tmp_path: Path) -> NodelessDaemon:
     settings = load_settings({}, tmp_path)
     assessor = Assessor(settings, lambda: None, Counters())
-    return Desk(assessor, CommandHandler(settings, _NoMempool()))
+    return NodelessDaemon(assessor, CommandHandler(settings, _NoMempool()))
 
 
 class _NoMempool(Mempool):
-    """No command of these tests looks at bitcoind."""
+    """A mempool that no test may use."""
 
     def __init__(self) -> None:
         pass
@@ -136,17 +136,17 @@ def drop(output: Output) -> None:
     Output.update(state=DROPPED, block_hash=None, block_height=None).where(Output.id == output.id).execute()
 
 
-def test_an_invoice_is_reported_from_its_creation_on(desk: Desk) -> None:
-    """A shop that asks while it handles an event finds the state of the event."""
+def test_an_invoice_is_reported_from_its_creation(daemon: NodelessDaemon) -> None:
+    """A shop that requests the invoice while it handles an event gets the state of the event."""
     endpoint()
     payment = invoice()
-    assert desk.new_events(payment) == ["Created"]
+    assert daemon.new_events(payment) == ["Created"]
     output = pay(payment)
-    assert desk.look_at(payment) == PAID
+    assert daemon.look_at(payment) == PAID
     mine(output, HEIGHT + 1)
-    desk.height = HEIGHT + 1
-    assert desk.look_at(payment) == SETTLED
-    assert desk.look_at(payment) == []
+    daemon.height = HEIGHT + 1
+    assert daemon.look_at(payment) == SETTLED
+    assert daemon.look_at(payment) == []
     address = "bcrt1q" + f"{1:038x}"
     received = bodies(payment)[1]
     assert received["payment"]["destination"] == address
@@ -158,16 +158,16 @@ def test_an_invoice_is_reported_from_its_creation_on(desk: Desk) -> None:
     assert invoice_document(facts, public_url="")["status"] == "Settled"
 
 
-def test_the_daemon_has_something_to_report_if_only_an_invoice_has_events(desk: Desk) -> None:
-    """The outbox is woken, so the event is sent at once."""
+def test_the_outbox_is_woken_if_only_an_invoice_has_events(daemon: NodelessDaemon) -> None:
+    """So the event is sent at once."""
     endpoint()
     invoice()
-    assert desk.assess() == 1
-    assert desk.assess() == 0
+    assert daemon.assess() == 1
+    assert daemon.assess() == 0
 
 
-def test_each_endpoint_has_the_events_that_it_wants(desk: Desk) -> None:
-    """A disabled or removed endpoint has none, and neither has another seller's."""
+def test_each_endpoint_gets_the_events_that_it_wants(daemon: NodelessDaemon) -> None:
+    """A disabled or removed endpoint, and the endpoint of another seller, gets no events."""
     some, all_, off, gone = endpoint(event_types=["InvoiceSettled"]), endpoint(), endpoint(), endpoint()
     update_webhook(off, is_enabled=False)
     remove_webhook(gone, NOW)
@@ -175,18 +175,18 @@ def test_each_endpoint_has_the_events_that_it_wants(desk: Desk) -> None:
     other = endpoint("company2")
     payment = invoice()
     mine(pay(payment), HEIGHT)
-    desk.assess()
+    daemon.assess()
     assert types(bodies(payment, all_)) == ["Created", *PAID, *SETTLED]
     assert types(bodies(payment, some)) == ["Settled"]
     assert bodies(payment, off) == bodies(payment, gone) == bodies(payment, other) == []
 
 
-def test_both_kinds_of_endpoints_receive_their_events(desk: Desk) -> None:
-    """A standard endpoint gets none of BTCPay's form, and the reverse."""
+def test_both_kinds_of_endpoints_receive_their_events(daemon: NodelessDaemon) -> None:
+    """A standard endpoint gets no events in BTCPay's form, and a btcpay endpoint gets no others."""
     ours, theirs = endpoint(kind=STANDARD, secret="whsec_" + "a" * 32), endpoint()
     payment = invoice()
     pay(payment)
-    desk.assess()
+    daemon.assess()
     names = {
         webhook.id: [m.event_type for m in Message.select().where(Message.webhook == webhook)]
         for webhook in (ours, theirs)
@@ -195,82 +195,86 @@ def test_both_kinds_of_endpoints_receive_their_events(desk: Desk) -> None:
     assert names[theirs.id] == ["InvoiceCreated", "InvoiceReceivedPayment", "InvoiceProcessing"]
 
 
-def test_a_request_of_our_own_api_is_reported_too(desk: Desk) -> None:
-    """It has no options of BTCPay's."""
+def test_a_request_of_the_native_api_is_reported_too(daemon: NodelessDaemon) -> None:
+    """It has no options of BTCPay's API."""
     endpoint()
     payment = invoice(checkout=None, reassess_at_height=None, metadata={}, order_id="A-7")
     pay(payment)
-    assert desk.look_at(payment) == ["Created", *PAID]
+    assert daemon.look_at(payment) == ["Created", *PAID]
     assert bodies(payment)[0]["metadata"] == {"orderId": "A-7"}
 
 
-def test_a_daemon_that_was_down_reports_in_order(desk: Desk) -> None:
-    """The payment is deep already when the daemon first sees the invoice."""
+def test_a_daemon_that_was_down_reports_in_order(daemon: NodelessDaemon) -> None:
+    """The payment already has its confirmations when the daemon first sees the invoice."""
     endpoint()
     payment = invoice()
     mine(pay(payment), HEIGHT - 10)
-    desk.seconds = 3600
-    assert desk.new_events(payment) == ["Created", *PAID, *SETTLED]
+    daemon.seconds = 3600
+    assert daemon.new_events(payment) == ["Created", *PAID, *SETTLED]
 
 
-# Endpoints that come and go
+# New and disabled endpoints
 
 
-def test_an_open_invoice_is_reported_when_the_first_endpoint_comes(desk: Desk) -> None:
-    """InvoiceProcessing precedes InvoiceSettled though the payment came before the endpoint."""
+def test_an_open_invoice_is_reported_when_the_first_endpoint_is_added(daemon: NodelessDaemon) -> None:
+    """InvoiceProcessing precedes InvoiceSettled, although the payment came before the endpoint."""
     payment = invoice()
     output = pay(payment)
-    desk.assess()
+    daemon.assess()
     assert stored(payment).invoice_reported is None
     endpoint()
     mine(output, HEIGHT)
-    assert desk.look_at(payment) == ["Created", *PAID, *SETTLED]
+    assert daemon.look_at(payment) == ["Created", *PAID, *SETTLED]
 
 
-def test_an_invoice_that_had_ended_before_the_first_endpoint_has_only_new_events(desk: Desk) -> None:
+def test_an_invoice_that_had_ended_before_the_first_endpoint_has_only_new_events(
+    daemon: NodelessDaemon,
+) -> None:
     settled, expired = invoice(1), invoice(2)
     output = pay(settled)
     mine(output, HEIGHT)
     pay(expired, txid="ef" * 32, amount_sats=400)
-    desk.assess()
-    desk.seconds = 901
-    desk.assess()
+    daemon.assess()
+    daemon.seconds = 901
+    daemon.assess()
     assert stored(expired).status == "expired"
     endpoint()
-    assert (desk.look_at(settled), desk.look_at(expired)) == ([], [])
+    assert (daemon.look_at(settled), daemon.look_at(expired)) == ([], [])
     drop(output)
     late = pay(expired, txid="aa" * 32, amount_sats=600, first_seen_at=NOW + timedelta(seconds=902))
-    desk.seconds = 903
-    assert desk.look_at(settled) == ["Invalid"]
-    assert desk.look_at(expired) == ["ReceivedPayment"]
+    daemon.seconds = 903
+    assert daemon.look_at(settled) == ["Invalid"]
+    assert daemon.look_at(expired) == ["ReceivedPayment"]
     assert bodies(expired)[0]["payment"]["id"] == f"{late.txid}-0"
     assert bodies(expired)[0]["afterExpiration"] is True
 
 
-def test_an_invoice_is_reported_on_when_an_endpoint_returns(desk: Desk) -> None:
-    """Its events are those since the last report, and none of them twice."""
+def test_an_endpoint_that_is_enabled_again_gets_the_events_since_the_last_report(
+    daemon: NodelessDaemon,
+) -> None:
+    """No event comes twice."""
     webhook = endpoint()
     payment = invoice()
     output = pay(payment)
-    desk.assess()
+    daemon.assess()
     update_webhook(webhook, is_enabled=False)
     mine(output, HEIGHT)
-    assert desk.look_at(payment) == []
+    assert daemon.look_at(payment) == []
     update_webhook(webhook, is_enabled=True)
-    assert desk.look_at(payment) == SETTLED
+    assert daemon.look_at(payment) == SETTLED
 
 
 # Marks by hand
 
 
-def test_a_mark_by_hand_is_reported(desk: Desk) -> None:
-    """The timeline of the request has it, and its status stays."""
+def test_a_mark_by_hand_is_reported(daemon: NodelessDaemon) -> None:
+    """The timeline of the request has the mark, and the request's status does not change."""
     endpoint()
     payment = invoice()
-    desk.assess()
-    assert desk.mark(payment, "settled") == ["Settled"]
+    daemon.assess()
+    assert daemon.mark(payment, "settled") == ["Settled"]
     assert bodies(payment)[-1]["manuallyMarked"] is True
-    assert desk.mark(payment, "Invalid") == ["Invalid"]
+    assert daemon.mark(payment, "Invalid") == ["Invalid"]
     row = stored(payment)
     assert (row.status, row.received_sats, row.marked, row.marked_at) == ("new", 0, "invalid", NOW)
     assert [(decision.kind, decision.by) for decision in decisions_of(row)] == [
@@ -279,25 +283,25 @@ def test_a_mark_by_hand_is_reported(desk: Desk) -> None:
     ]
 
 
-def test_a_mark_as_settled_accepts_late_money(desk: Desk) -> None:
-    """An earlier mark ends, because the money counts now."""
+def test_a_mark_as_settled_accepts_late_money(daemon: NodelessDaemon) -> None:
+    """An earlier mark is removed, because the money counts now."""
     endpoint()
     payment = invoice()
-    desk.assess()
-    assert desk.mark(payment, "invalid") == ["Invalid"]
-    desk.seconds = 901
+    daemon.assess()
+    assert daemon.mark(payment, "invalid") == ["Invalid"]
+    daemon.seconds = 901
     pay(payment, first_seen_at=NOW + timedelta(seconds=901))
-    assert desk.look_at(payment) == ["ReceivedPayment"]
-    assert desk.mark(payment, "settled") == ["Processing"]
+    assert daemon.look_at(payment) == ["ReceivedPayment"]
+    assert daemon.mark(payment, "settled") == ["Processing"]
     row = stored(payment)
     assert (row.status, row.marked, row.marked_at) == ("received", None, None)
     assert [decision.kind for decision in decisions_of(row)] == ["invalid", "accepted"]
 
 
-def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(desk: Desk) -> None:
+def test_a_mark_of_a_seller_without_an_endpoint_makes_no_message(daemon: NodelessDaemon) -> None:
     payment = invoice()
-    desk.assess()
-    assert desk.mark(payment, "settled") == []
+    daemon.assess()
+    assert daemon.mark(payment, "settled") == []
     assert (stored(payment).marked, stored(payment).invoice_reported) == ("settled", None)
 
 
@@ -305,9 +309,9 @@ def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(desk: Desk) -> N
 
 
 def test_a_payment_of_a_seller_without_endpoints_needs_one_query_for_both_kinds(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    daemon: NodelessDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block that changes no status needs none."""
+    """A block that changes no status needs no query for endpoints."""
     queries: list[str] = []
     run = peewee.Database.execute_sql
 
@@ -319,11 +323,11 @@ def test_a_payment_of_a_seller_without_endpoints_needs_one_query_for_both_kinds(
     output = pay(payment)
     mark_for_reassessment([payment.address_id])
     monkeypatch.setattr(peewee.Database, "execute_sql", noted)
-    desk.assess()
+    daemon.assess()
     assert sum("FROM webhook" in sql for sql in queries) == 1
     queries.clear()
     mine(output, HEIGHT)
-    assert desk.look_at(payment) == []
+    assert daemon.look_at(payment) == []
     assert stored(payment).status == "confirming"
     assert sum("FROM webhook JOIN" in sql for sql in queries) == 0
 

@@ -1,10 +1,11 @@
-"""The operator's emails about a link and about its requests name the facts and the right moment to deliver.
+"""The operator's emails about a link and its requests have the facts, and the right moment to deliver.
 
 No text of a stranger changes them.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config import load_settings
 from daemon.delivery.email_layout import MAX_SUBJECT_CHARACTERS
 from daemon.delivery.emails import render_email
 from daemon.delivery.link_emails import render_link_email
@@ -95,7 +97,7 @@ def test_an_email_has_all_the_facts(event_type: LinkEvent) -> None:
     assert should_email_operator(event_type, document())
 
 
-def test_money_that_was_taken_back_is_urgent() -> None:
+def test_an_email_about_money_that_is_gone_is_urgent() -> None:
     mail = render_link_email(
         LinkEvent.REVERTED, document(remaining_fiat="34.00", paid_fiat="1200.00"), CONTEXT
     )
@@ -108,7 +110,7 @@ def test_money_that_was_taken_back_is_urgent() -> None:
 
 
 @given(texts, texts, texts, texts)
-def test_no_text_changes_the_email(title: str, order_id: str, note: str, seller: str) -> None:
+def test_no_text_changes_the_form_of_the_email(title: str, order_id: str, note: str, seller: str) -> None:
     context = replace(CONTEXT, seller_name=seller)
     changes = {"title": title, "order_id": order_id, "note": note}
     mail = render_link_email(LinkEvent.PAID, document(**changes), context)
@@ -173,6 +175,27 @@ def test_an_email_about_a_request_has_the_title_of_its_link(changes: dict[str, s
     assert f"\nLink          {LINK_ID}\nTitle         Invoice 17\n" in mail.text
     other = payment_document(note="", label="Alpaca Direct")
     assert "for Alpaca Direct (PR-" in render_email(EventType.CONFIRMED, other, CONTEXT).subject
+
+
+def test_late_money_has_its_worth_and_its_page(shop: LinkShop, tmp_path: Path) -> None:
+    """The text is stored with the event, so that each attempt sends the same email."""
+    first = shop.request(link_id := shop.link())
+    shop.expire(first)
+    shop.server.now = first.created_at
+    second = shop.request(link_id)
+    shop.server.now = first.expires_at + timedelta(minutes=42)
+    shop.pay(first)
+    shop.server.now = first.created_at
+    shop.pay(second, depth=6)
+    environ = {"OPERATOR_PASSWORD": "open sesame", "PUBLIC_URL": "https://pay.example.com"}
+    outbox = Outbox(load_settings(environ, tmp_path))
+    outbox.work()
+    (mail,) = (given["email"] for given in outbox.mail.given if "Link paid" in given["email"].subject)
+    words = " ".join(mail.text.split())
+    page = f"https://pay.example.com/operator/payments/{first.reference}"
+    assert f"Late Came 42 min late. Worth 100.00 EUR on {first.created_at:%Y-%m-%d} at" in words
+    assert f"{first.reference} {page} " in words
+    assert f'<a href="{page}">' in mail.html
 
 
 def test_a_paid_request_of_a_reusable_link_can_be_delivered(shop: LinkShop) -> None:

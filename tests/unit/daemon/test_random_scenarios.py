@@ -12,12 +12,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from daemon import health, loop
+from daemon import health, schedule
 from daemon.chain import mempool
-from tests.support import random_scenario, scenario
 from tests.support.needs import examples
 from tests.support.random_scenario import RandomScenario
-from tests.support.scenario import Scenario
+from tests.support.scenario import LONG, Scenario
 from tests.support.scenario_setup import scenario_in_memory
 
 SCENARIOS, STEPS = int(os.environ.get("NODETILL_MEMORY_STORIES", "0")), 15
@@ -38,31 +37,28 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+def scenario(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     """Start a node in memory, a database and a daemon, with short waits."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.03))
-    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(schedule, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(scenario, "HELD", timedelta(seconds=0.05))
-    monkeypatch.setattr(
-        random_scenario,
-        "EXPIRIES",
-        (scenario.LONG,) * 4 + (timedelta(seconds=0.02), timedelta(seconds=0.1)),
-    )
+    monkeypatch.setattr("tests.support.scenario.HELD", timedelta(seconds=0.05))
+    expiries = (LONG,) * 4 + (timedelta(seconds=0.02), timedelta(seconds=0.1))
+    monkeypatch.setattr("tests.support.random_scenario.EXPIRIES", expiries)
     database_url = f"sqlite:///{fast_directory / 'nodetill.db'}"
     with scenario_in_memory(database_url, fast_directory, often_seconds=0.02) as scenario_:
         yield scenario_
 
 
-def test_the_database_is_right_after_each_step_of_a_random_scenario(stage: Scenario) -> None:
+def test_the_database_is_right_after_each_step_of_a_random_scenario(scenario: Scenario) -> None:
     """Outputs, statuses and events are compared with bitcoind's chain and mempool."""
     seeds = Random() if SCENARIOS else Random(1)
     for number in range(SCENARIOS or examples(15)):
-        stage.begin()
-        steps = RandomScenario(stage, seeds.getrandbits(32) if number else ORPHANED_ANCESTOR)
+        scenario.begin()
+        steps = RandomScenario(scenario, seeds.getrandbits(32) if number else ORPHANED_ANCESTOR)
         # Several things have happened, and the daemon may have processed some of them before the others.
-        stage.is_rough = True
+        scenario.is_rough = True
         for _ in range(STEPS):
             steps.go_on()
-            stage.settle()
-        stage.end()
+            scenario.settle()
+        scenario.end()

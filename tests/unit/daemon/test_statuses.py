@@ -111,14 +111,14 @@ def _row(payment: PaymentRequest) -> PaymentRequest:
 
 def test_no_transaction_shows_a_depth_of_another_tip(tmp_path: Path) -> None:
     """This holds before and after the new height is published."""
-    desk = CheckedAssessor(tmp_path)
+    assessor = CheckedAssessor(tmp_path)
     old = [_mined(number, HEIGHT) for number in range(5)]
-    desk.assess(HEIGHT)
+    assessor.assess(HEIGHT)
     new = [_mined(number, HEIGHT + 1) for number in range(5, 10)]
-    desk.assess(HEIGHT + 1)
+    assessor.assess(HEIGHT + 1)
     assert {_row(payment).status for payment in old} == {"confirmed"}
     assert {_row(payment).status for payment in new} == {"confirming"}
-    assert desk.looks > 3
+    assert assessor.looks > 3
     assert daemon_report().assessed_height == HEIGHT + 1
     assert PaymentRequest.select().where(PaymentRequest.unpublished_height.is_null(False)).count() == 0
 
@@ -135,26 +135,26 @@ def test_an_interrupted_daemon_leaves_a_consistent_state(tmp_path: Path) -> None
 
 def test_a_document_of_an_earlier_read_row_is_of_one_moment(tmp_path: Path) -> None:
     """The daemon may publish another height between two statements of a reader."""
-    desk = CheckedAssessor(tmp_path)
+    assessor = CheckedAssessor(tmp_path)
     _mined(1, HEIGHT)
-    desk.assess(HEIGHT)
+    assessor.assess(HEIGHT)
     row = payment_by_reference("PR-1")
     assert row is not None
-    desk.assess(HEIGHT + 1)
+    assessor.assess(HEIGHT + 1)
     document = document_as_now(row, load_settings({}, tmp_path))
     assert (document["status"], document["confirmations"]) == ("confirmed", 2)
 
 
 def test_a_request_that_expired_since_the_last_reconciling_waits_for_the_next(tmp_path: Path) -> None:
     """Others do not wait, and no height is published that this request has not reached."""
-    desk, minute = CheckedAssessor(tmp_path), timedelta(minutes=1)
-    desk.assess(HEIGHT - 1, as_of=-minute)
+    assessor, minute = CheckedAssessor(tmp_path), timedelta(minutes=1)
+    assessor.assess(HEIGHT - 1, as_of=-minute)
     over = _mined(1, HEIGHT, expires_at=NOW, monitored_until=NOW + timedelta(days=1))
     other = _mined(2, HEIGHT)
-    assert desk.assess(HEIGHT, as_of=-minute, now=minute)
+    assert assessor.assess(HEIGHT, as_of=-minute, now=minute)
     assert (_row(over).status, _row(other).status) == ("new", "confirming")
     assert daemon_report().assessed_height == HEIGHT - 1
-    assert not desk.assess(HEIGHT, as_of=minute)
+    assert not assessor.assess(HEIGHT, as_of=minute)
     assert _row(over).status == "confirming"
     assert daemon_report().assessed_height == HEIGHT
     assert daemon_report().complete_look_at == NOW + minute
@@ -166,10 +166,10 @@ def test_a_gap_begins_when_an_assessment_finds_an_output_gone(tmp_path: Path) ->
     gone = new_output(payment, state="dropped")
     there = new_output(payment, vout=1)
     mark_for_reassessment([payment.address_id])
-    desk = CheckedAssessor(tmp_path)
-    desk.assess(HEIGHT)
+    assessor = CheckedAssessor(tmp_path)
+    assessor.assess(HEIGHT)
     mark_for_reassessment([payment.address_id])
-    desk.assess(HEIGHT, as_of=timedelta(minutes=1))
+    assessor.assess(HEIGHT, as_of=timedelta(minutes=1))
     assert Output.get_by_id(gone.id).gone_since == NOW
     assert Output.get_by_id(there.id).gone_since is None
 
@@ -179,12 +179,12 @@ def test_an_acceptance_ends_with_the_cover(tmp_path: Path) -> None:
     accepted = new_payment(1, amount_sats=1000, due_sats=1000, expires_at=NOW, late_accepted_at=NOW)
     output = new_output(accepted, first_seen_at=NOW + timedelta(minutes=1))
     mark_for_reassessment([accepted.address_id])
-    desk = CheckedAssessor(tmp_path)
-    desk.assess(HEIGHT, as_of=timedelta(minutes=2))
+    assessor = CheckedAssessor(tmp_path)
+    assessor.assess(HEIGHT, as_of=timedelta(minutes=2))
     assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("received", NOW)
     Output.update(state="dropped").where(Output.id == output.id).execute()
     mark_for_reassessment([accepted.address_id])
-    desk.assess(HEIGHT, as_of=timedelta(minutes=3))
+    assessor.assess(HEIGHT, as_of=timedelta(minutes=3))
     assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("expired", None)
     assert [event.type for event in events_of(accepted)][-2:] == ["payment.reverted", "payment.expired"]
 

@@ -13,7 +13,7 @@ from models.link import Link
 from models.payment import PaymentRequest
 from models.queries.attention import action_counts
 from tests.support.links import LinkShop, link_settings
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import add_seller, open_shop
 
 MARKUP = "<script>alert(1)</script>\"' {{7*7777}}"
@@ -34,7 +34,7 @@ def operator(shop: LinkShop) -> OperatorClient:
     return client
 
 
-def send(operator: OperatorClient, **fields: str) -> Page:
+def send(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form "New link"."""
     body = {"title": "Invoice 17", "currency": "EUR", "seller_id": "company1", "kind": "invoice", **fields}
     return operator.call("POST", "/operator/links/new", urlencode(body))
@@ -53,7 +53,7 @@ def test_a_link_is_made_by_a_form(operator: OperatorClient) -> None:
 
 
 def test_a_form_that_is_sent_twice_makes_one_link(operator: OperatorClient) -> None:
-    """The form names the id of its link. Another seller's link does not answer it."""
+    """The form has the id of its link. An id of another seller's link makes no link."""
     shown = re.search(r'name="link_id" value="(LK-\w{22})"', operator.get("/operator/links/new").text)
     assert shown is not None
     first, second = (send(operator, amount_fiat="5", link_id=shown[1]) for _ in range(2))
@@ -91,7 +91,7 @@ def test_an_error_is_at_its_field(
     assert Link.select().count() == 0
 
 
-def test_the_tab_shows_what_each_link_has_brought(shop: LinkShop, operator: OperatorClient) -> None:
+def test_the_tab_shows_the_money_of_each_link(shop: LinkShop, operator: OperatorClient) -> None:
     invoice, donation = shop.link(title=MARKUP, order_id=MARKUP), shop.donation()
     shop.pay(shop.request(invoice), depth=6)
     shop.pay(shop.request(donation, "amount=5"))
@@ -105,13 +105,41 @@ def test_the_tab_shows_what_each_link_has_brought(shop: LinkShop, operator: Oper
     assert "<script>alert" not in one.text
 
 
+@pytest.mark.parametrize("is_reusable", [False, True])
+def test_late_money_has_its_worth_and_its_page(
+    shop: LinkShop, operator: OperatorClient, is_reusable: bool
+) -> None:
+    """The operator accepts it there. It holds up the rest of an invoice alone."""
+    link_id = shop.link(is_reusable=is_reusable)
+    request = shop.request(link_id)
+    shop.expire(request)
+    shop.pay(request)
+    shop.server.now = request.created_at
+    page = operator.call("GET", f"/operator/links/{link_id}")
+    assert f'<a href="../../operator/payments/{request.reference}">PR-' in page.text
+    words = page.words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Came 1 s late. Worth 100.00 EUR today (asked for: 100.00 EUR, " in words, words
+    assert ("Until then nobody can pay the rest." in words) is not is_reusable
+
+
+def test_late_money_below_the_amount_has_its_page(shop: LinkShop, operator: OperatorClient) -> None:
+    request = shop.request(link_id := shop.link())
+    shop.expire(request)
+    shop.pay(request, 50_000)
+    page = operator.call("GET", f"/operator/links/{link_id}")
+    assert f'<a href="../../operator/payments/{request.reference}">PR-' in page.text
+    assert "It is less than the whole amount." in page.words
+
+
 def test_a_link_is_closed_by_a_form(shop: LinkShop, operator: OperatorClient) -> None:
     link_id = shop.link()
     path = f"/operator/links/{link_id}"
     assert "Close the link" in operator.call("GET", path).words
-    assert operator.call("POST", f"{path}/close", "").leads_to == path
-    page = operator.call("GET", path)
-    assert "closed" in page.words
+    assert "The link is closed." not in operator.call("GET", f"{path}?closed=1").words
+    sent = operator.call("POST", f"{path}/close", "")
+    assert sent.leads_to == f"{path}?closed=1"
+    page = operator.call("GET", sent.leads_to)
+    assert "The link is closed. Nobody can pay it any more." in page.words
     assert "Close the link" not in page.words
     assert operator.call("GET", "/operator/links/LK-x").status == 404
 
@@ -132,7 +160,7 @@ def test_pages_need_the_login(shop: LinkShop) -> None:
 
 
 def test_requests_are_found_by_their_link(shop: LinkShop, operator: OperatorClient) -> None:
-    """The API, the list and the CSV have the link."""
+    """The API, the list and the CSV include the link."""
     link_id = shop.link(title=FORMULA)
     request = shop.request(link_id)
     other = shop.server.created()
@@ -150,8 +178,8 @@ def test_requests_are_found_by_their_link(shop: LinkShop, operator: OperatorClie
     assert link_id in operator.call("GET", f"/operator/payments/{request.reference}").text
 
 
-def test_a_part_of_an_invoice_needs_no_decision(shop: LinkShop) -> None:
-    """Its page asks for the rest. A part of a price tag needs one, because nobody asks for its rest."""
+def test_a_part_of_a_single_use_link_needs_no_decision(shop: LinkShop) -> None:
+    """Its page asks for the rest. A part for a reusable link needs one, because nobody asks for the rest."""
     for link_id, count in ((shop.link(), 0), (shop.link(is_reusable=True), 1)):
         request = shop.request(link_id)
         shop.pay(request, 50_000, depth=6)
