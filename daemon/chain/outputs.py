@@ -44,7 +44,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreword:
+class BlockContext:
     """Additional facts about transactions that we see first in a block.
 
     `received_at` maps a txid to the time when the wallet received the transaction. `lineages` covers
@@ -81,7 +81,7 @@ def record_mined(
     height: int,
     now: datetime,
     watch: Watchlist,
-    foreword: Foreword,
+    context: BlockContext,
 ) -> None:
     """Store payments that are in a block of the active chain."""
     mined_at = datetime.fromtimestamp(block.time, UTC)
@@ -89,8 +89,8 @@ def record_mined(
     paying = {match.transaction.txid: match.transaction for match in matches}
     for match in matches:
         txid = match.transaction.txid
-        sighting = Sighting(min(mined_at, foreword.received_at.get(txid, mined_at)), mined_at, now)
-        lineage = foreword.lineages.get(txid, [match.transaction])
+        sighting = Sighting(min(mined_at, context.received_at.get(txid, mined_at)), mined_at, now)
+        lineage = context.lineages.get(txid, [match.transaction])
         _store_outputs(work, match, sighting, lineage, watch, **location)
         if len(lineage) > 1:
             watch.add({txid: lineage})

@@ -131,16 +131,6 @@ def part_facts(link: Link) -> list[PartFacts]:
     ]
 
 
-def newest_links(limit: int, seller_id: str | None = None, older_than: Link | None = None) -> list[Link]:
-    """Return the links of one seller or of all, newest first, after this one."""
-    query = Link.select().order_by(Link.id.desc()).limit(limit)
-    if seller_id is not None:
-        query = query.where(Link.seller == seller_id)
-    if older_than is not None:
-        query = query.where(Link.id < older_than.id)
-    return list(query)
-
-
 def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
     """Return the link's newest requests, the newest first."""
     query = statement("SELECT * FROM payment_request WHERE {where} ORDER BY id DESC LIMIT ?", where=_ALL)
