@@ -151,7 +151,8 @@ class Mempool:
 
         A payment of these can be dropped only if it is `droppable`. None means all of them.
         """
-        candidates = list(matches)
+        # The feed may bring a transaction twice.
+        candidates = {match.transaction.txid: match for match in matches}.values()
         arrivals = [a for match in candidates if (a := self._arrival(match, now, came_by_feed)) is not None]
         is_any_absent = len(arrivals) < len(candidates)
         conflicts = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}

@@ -56,6 +56,16 @@ def test_no_payment_is_first_seen_in_the_future() -> None:
     assert first_seen(-timedelta(minutes=1), came_by_feed=False) == NOW
 
 
+def test_a_payment_that_the_feed_brings_twice_is_stored_once() -> None:
+    """Both messages may be in one batch."""
+    mempool = Mempool(cast(Bitcoind, Node(timedelta(0))), Watchlist())
+    twice = [
+        PayingTransaction(Transaction([], [(1000, b"script")], txid="ab" * 32), (PaidOutput(0, 1000, 1),))
+        for _ in range(2)
+    ]
+    assert len(mempool.look(twice, [], NOW, came_by_feed=True).arrivals) == 1
+
+
 def test_each_check_queries_the_next_payments_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check queries at most MAX_ENTRIES, and the checks go through all payments."""
     believed = [f"{number:064x}" for number in range(5)]
