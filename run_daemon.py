@@ -23,9 +23,9 @@ from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
 from daemon.health import HealthReporter
 from daemon.loop import Loop, Workers
+from daemon.node.calls import RPC_CALLS
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Feed
-from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
 from daemon.worker import start_daemon_thread
 from models.db.connection import TRANSIENT_ERRORS, DatabaseError, database, disconnect, one_line

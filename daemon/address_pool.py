@@ -22,7 +22,7 @@ from config import Settings
 from daemon.descriptor_pool import DescriptorPool
 from daemon.node.checks import WrongChain, check_chain, refuse_other_chain
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
+from daemon.node.errors import WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping, Worker
 from models.address import (

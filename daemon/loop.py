@@ -20,8 +20,8 @@ from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.health import HealthReporter
 from daemon.node.checks import WrongChain
 from daemon.node.client import Bitcoind
+from daemon.node.errors import NodeError, RpcError
 from daemon.node.feed import Batch, Feed
-from daemon.node.rpc import NodeError, RpcError
 from daemon.rates.updater import RateKeeper
 from daemon.reconciler import NotReady, Reconciler
 from daemon.schedule import LookSchedule

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from admin.cli import CommandError
 from admin.doctor.findings import Finding, advice, from_problem, not_tried, ok, wrong
-from admin.operator_rpc import Access, Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import Access, OperatorRpc
 from config import Settings
+from daemon.node.calls import ADDING_CALLS, DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS
 from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
@@ -18,7 +18,7 @@ from daemon.node.checks import (
     wallet_problems,
 )
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import ADDING_CALLS, DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS, NodeError, RpcError
+from daemon.node.errors import BitcoindError, NodeError, RpcError
 from daemon.node.types import NodeTip
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
@@ -65,14 +65,14 @@ class NodeDiagnosis:
         """Return the Date of bitcoind's HTTP server, or None where bitcoind does not answer."""
         try:
             return self._rpc.time_of_day()
-        except CommandError:
+        except NodeError:
             return None
 
     def median_time(self) -> datetime | None:
         """Return the median time of bitcoind's tip, or None where bitcoind does not answer."""
         try:
             return self._node.tip().median_time
-        except (NodeError, RpcError):
+        except BitcoindError:
             return None
 
     def findings(self, *, has_database: bool) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ class NodeDiagnosis:
         for part, look in parts.items():
             try:
                 yield from look(tip)
-            except (NodeError, RpcError, CommandError, RpcFault, Forbidden) as error:
+            except BitcoindError as error:
                 yield wrong(part, str(error))
 
     def _chain(self, tip: NodeTip) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from daemon.chain.outputs import (
 from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.checks import is_ordered
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import NodeError
+from daemon.node.errors import NodeError
 from daemon.node.types import NodeTip
 from daemon.progress import Progress
 from daemon.unit_of_work import UnitOfWork, unit_of_work

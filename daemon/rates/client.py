@@ -8,7 +8,7 @@ from decimal import Decimal
 from config import Settings
 from config.rates import has_currency, with_currency
 from config.types import CUSTOM_SOURCE
-from daemon.net.http_client import HttpResponse, exchange
+from daemon.net.http_client import HttpResponse, request
 from daemon.rates.sources import (
     NoRates,
     OldRates,
@@ -90,7 +90,7 @@ class _SourceClient:
 
     def _fetch(self, url: str) -> HttpResponse:
         header = self._settings.rate_headers.get(self._name)
-        answer = exchange(
+        answer = request(
             "GET",
             url,
             headers={

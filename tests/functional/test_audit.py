@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.calls import RPC_CALLS
 from models.address import Address
 from models.db.connection import Table
 from models.outbox import Event, Message
