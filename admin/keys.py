@@ -18,7 +18,7 @@ from admin.cli import (
 )
 from admin.seller.choice import any_seller, optional_seller_argument, seller_argument, seller_named
 from admin.terminal import readable_time, table
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.api_key import (
     MAX_LABEL_CHARACTERS,
     REFERENCE,
@@ -63,13 +63,13 @@ def _read_permission(_context: click.Context, _parameter: click.Parameter, names
         raise click.BadParameter(str(error)) from None
 
 
-_LABEL_KIND = Kind(_read_label, f"one line of up to {MAX_LABEL_CHARACTERS} characters")
-_REFERENCE_KIND = Kind(_read_reference, "key_ and 16 letters and digits, as key list prints it")
+_LABEL_TYPE = SettingType(_read_label, f"one line of up to {MAX_LABEL_CHARACTERS} characters")
+_REFERENCE_TYPE = SettingType(_read_reference, "key_ and 16 letters and digits, as key list prints it")
 
 
 @click.group()
 def key() -> None:
-    """Add, list and revoke API keys.
+    """Add, list and revoke the API keys of sellers.
 
     \b
     manage.py key add company1 --label WooCommerce --preset shop
@@ -81,7 +81,7 @@ def key() -> None:
 @key.command()
 @seller_argument
 @click.option(
-    "--label", type=Checked("text", _LABEL_KIND), default="", help="A name for you, such as the plug-in's."
+    "--label", type=Checked("text", _LABEL_TYPE), default="", help="A name for yourself, such as WooCommerce."
 )
 @click.option(
     "--permission",
@@ -89,19 +89,19 @@ def key() -> None:
     metavar="NAME",
     multiple=True,
     callback=_read_permission,
-    help=f"Allow this, and nothing that is not named: {', '.join(POLICIES)}. Give it once for each.",
+    help=f"Allow only this permission. Give it once for each permission: {', '.join(POLICIES)}.",
 )
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
-    help="Allow what a shop's plug-in needs; prestashop for the plug-in of PrestaShop.",
+    help="Allow all that a shop's plug-in needs. The plug-in of PrestaShop needs prestashop.",
 )
 @json_option
 def add(seller_id: str, label: str, permissions: list[str], preset: str | None, as_json: bool) -> None:
     """Add an API key to a seller, and print it.
 
-    Save the key now: it is not shown again. Without --permission and --preset the key may do everything that
-    its seller may do.
+    Save the key now, because it is not shown again. Without --permission and --preset the key has all
+    permissions.
 
     \b
     manage.py key add company1 --label bookkeeping
@@ -127,7 +127,7 @@ def add(seller_id: str, label: str, permissions: list[str], preset: str | None, 
     ]
     text = (
         f"Seller {seller_id} has a new key.\n\n{facts([pair for pair in pairs if pair[1]])}\n\n"
-        f"It allows:\n{_allowed(row)}\n\nSave the key now: it is not shown again."
+        f"It allows:\n{_allowed(row)}\n\nSave the key now, because it is not shown again."
     )
     answer({**shown, "api_key": api_key}, text, as_json)
 
@@ -139,7 +139,7 @@ def add(seller_id: str, label: str, permissions: list[str], preset: str | None, 
 def list_(seller_id: str | None, with_stopped: bool, as_json: bool) -> None:
     """List the API keys of a seller, or of all sellers.
 
-    The keys themselves are stored nowhere, so the list has their ids.
+    Nodetill does not store the keys themselves, so the list has only their ids.
 
     \b
     manage.py key list
@@ -155,7 +155,7 @@ def list_(seller_id: str | None, with_stopped: bool, as_json: bool) -> None:
 
 
 @key.command("revoke")
-@click.argument("reference", metavar="KEY_ID", type=Checked("id", _REFERENCE_KIND, hidden=True))
+@click.argument("reference", metavar="KEY_ID", type=Checked("id", _REFERENCE_TYPE, hidden=True))
 @yes_option
 @json_option
 def revoke_(reference: str, yes: bool, as_json: bool) -> None:
@@ -171,7 +171,7 @@ def revoke_(reference: str, yes: bool, as_json: bool) -> None:
         row = _unrevoked(reference)
         named = f"{reference} ({row.label})" if row.label else reference
         warning = f"The key {named} of seller {row.seller_id} stops at once, and never works again."
-        # The question comes before the transaction, because a waiting transaction would stop all writers.
+        # Ask before the transaction begins, because an open transaction would stop all writers.
         confirm(warning, "Revoke the key?", is_confirmed=yes, is_for_scripts=True)
         now = datetime.now(UTC)
         with database.atomic():
@@ -213,7 +213,7 @@ def _key(reference: str) -> ApiKey:
 
 
 def _unrevoked(reference: str) -> ApiKey:
-    """Return the key of that id. Raise CommandError where there is none, or where it is revoked."""
+    """Return the key with this id. Raise CommandError if there is none, or if it is revoked."""
     row = _key(reference)
     if row.revoked_at is not None:
         raise CommandError(f"the key {reference} was revoked at {timestamp(row.revoked_at)} already")
@@ -251,7 +251,7 @@ def _table(documents: list[dict[str, Any]], *, with_status: bool) -> str:
 
 
 def _short(permissions: list[str] | None) -> str:
-    """Return the permissions in a few words: all, the name of a preset, or their names without the prefix."""
+    """Return the permissions in short: "all", the name of a preset, or their names without the prefix."""
     if permissions is None:
         return "all"
     names = [name for name, preset in PRESETS.items() if [*preset] == permissions]

@@ -22,11 +22,12 @@ from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
 from models.link import Link, link_by_reference
 from models.queries.late_requests import LateRequest, late_requests
+from models.queries.link_search import LinkSearch, LinkState, link_count, newest_links
 from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import PaymentLink
-from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
+from web.api.links import documents_of_links, stored_link_document
 from web.api.new_link import end_link, make_link
 
 MAX_LISTED = 200
@@ -39,8 +40,8 @@ id_argument = click.argument("reference", metavar="ID")
 def link() -> None:
     """Create, list, show and close payment links.
 
-    A link asks for money without a price: for an invoice, a donation or a price tag. Each payer gets a price
-    and an address on the page of the link.
+    A link is for an invoice, a donation or a price tag. It has no price and no address. Each payer gets both
+    on the page of the link.
 
     \b
     manage.py link create company1 "Invoice 17" EUR --amount 135.99
@@ -54,18 +55,16 @@ def link() -> None:
 @click.argument("title", metavar="TITLE")
 @click.argument("currency", metavar="CURRENCY")
 @click.option("--amount", "amount_fiat", metavar="AMOUNT", help="The amount. Without it, the payer chooses.")
-@click.option("--minimum", metavar="AMOUNT", help="The least that the payer may choose.")
-@click.option("--maximum", metavar="AMOUNT", help="The most that the payer may choose.")
-@click.option(
-    "--suggested", multiple=True, metavar="AMOUNT", help="An amount with a button; up to four times."
-)
+@click.option("--minimum", metavar="AMOUNT", help="The minimum amount that the payer may choose.")
+@click.option("--maximum", metavar="AMOUNT", help="The maximum amount that the payer may choose.")
+@click.option("--suggested", multiple=True, metavar="AMOUNT", help="An amount for a button. Give up to four.")
 @click.option("--reusable", "is_reusable", is_flag=True, help="Anybody may pay it, any number of times.")
 @click.option("--due", "due_at", metavar="TIME", help="A day such as 2026-12-24 (UTC), or a time.")
 @click.option("--description", metavar="TEXT", help="A text on the page of the link.")
 @click.option("--order-id", metavar="TEXT", help="The number of the order or invoice. The payer sees it.")
 @click.option("--note", metavar="TEXT", help="A note for you alone.")
 @click.option("--thanks", metavar="TEXT", help="A text that the payer sees after the payment.")
-@click.option("--redirect-url", metavar="URL", help="The page that the checkout pages lead to.")
+@click.option("--redirect-url", metavar="URL", help="The page to which the checkout pages lead.")
 @click.option("--confirmations", type=int, metavar="N", help="The confirmations that its payments need.")
 @click.option("--expires-in", type=int, metavar="SECONDS", help="The time for which a price is valid.")
 @json_option
@@ -78,7 +77,7 @@ def create(
     as_json: bool,
     **options: str | int | bool | None,
 ) -> None:
-    """Create a link, and show its page and the QR code.
+    """Create a link, and print its address and QR code.
 
     \b
     manage.py link create company1 "Invoice 17" EUR --amount 135.99
@@ -100,30 +99,41 @@ def create(
 
 
 @link.command("list")
+@click.option(
+    "--state", type=click.Choice([each.value for each in LinkState]), help="Only links in this state."
+)
+@click.option("--search", "text", metavar="TEXT", help="An id, or a part of a title, an order or a note.")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
-    "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="The maximum number."
 )
 @json_option
-def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
-    """List payment links, the newest first, with what each has brought.
+def list_(state: str | None, text: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
+    """List payment links, the newest first, each with the money that it received.
+
+    An unpaid link is neither paid nor closed. The last line has the number of links if the list is shorter.
 
     \b
     manage.py link list
+    manage.py link list --state overdue
     manage.py link list --seller company1 --json
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings, snapshot():
-        rows, _ = links_page(read_form(LinkFilters, {"limit": str(limit)}), seller_id)
-        found = documents_of_links(rows, settings, now)
-    answer(found, _table(found) if found else "There are no links.", as_json)
+        search = LinkSearch(seller_id=seller_id, state=LinkState(state) if state else None, text=text)
+        found = documents_of_links(newest_links(search, now, limit), settings, now)
+        total = link_count(search, now)
+    shown = _table(found) if found else "There are no such links."
+    if total > len(found):
+        shown = f"{shown}\n{len(found):,} of {total:,} links"
+    answer(found, shown, as_json)
 
 
 @link.command()
 @id_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment link with what its payments have brought.
+    """Show a payment link with its payments.
 
     \b
     manage.py link show LK-7tPq2Zc9mWbYd4KxVn5RsA
@@ -142,8 +152,8 @@ def show(reference: str, as_json: bool) -> None:
 def close(reference: str, yes: bool, as_json: bool) -> None:
     """Close a payment link, so that nobody can pay it any more.
 
-    Its payments to which nothing came are cancelled. Money that came counts as before. At a terminal the
-    command waits for a confirmation.
+    Nodetill cancels its payments to which nothing came. Money that came counts as before. At a terminal the
+    command asks for a confirmation.
 
     \b
     manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
@@ -167,7 +177,7 @@ _ARGUMENTS = {
     "due_at": "--due",
     "is_reusable": "--reusable",
 }
-"""The arguments and options that differ from the names of the fields."""
+"""The argument or option for a field, if its name differs from the field's name."""
 
 
 def _link_named(reference: str) -> Link:

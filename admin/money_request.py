@@ -15,7 +15,7 @@ from web.http.responses import Problem
 def problems_as_errors(arguments: Mapping[str, str]) -> Iterator[None]:
     """Raise CommandError for a problem of the API's form, with the names of the command's options.
 
-    `arguments` has the arguments and options whose names differ from the names of the fields.
+    `arguments` has the argument or option for each field whose name differs.
     """
     try:
         yield
@@ -30,7 +30,7 @@ def page_with_qr_code(page: str, url: str, network: str | None) -> str:
 
 
 def _qr_code(text: str) -> str:
-    """Return a QR code for a terminal, in block characters."""
+    """Return a QR code in block characters, for a terminal."""
     picture = io.StringIO()
     segno.make(text, error="l", micro=False).terminal(picture, compact=True)
     return picture.getvalue()

@@ -61,7 +61,7 @@ class CommandHandler:
     def _check(self, commands: Sequence[DaemonCommand], now: datetime) -> None:
         """Look up transactions in the mempool. Payments are stored before the commands are deleted."""
         txids = dict.fromkeys(command.txid for command in commands if command.txid is not None)
-        self._mempool.look_at(list(txids), now)
+        self._mempool.record_transactions(list(txids), now)
         with unit_of_work("command-done"):
             delete_commands(commands)
         for command in commands:
@@ -96,7 +96,7 @@ class CommandHandler:
 
 
 def _reassess(commands: Sequence[DaemonCommand]) -> None:
-    """Let requests be assessed again, because the web process has changed a fact such as their marks."""
+    """Mark requests for reassessment, because the web process has changed a fact such as a mark."""
     with unit_of_work("command-done"):
         mark_for_reassessment(command.payment.address_id for command in commands if command.payment)
         delete_commands(commands)
@@ -123,7 +123,7 @@ def run_cancellations(commands: Sequence[DaemonCommand], as_of: datetime, now: d
 
 
 def _close_orders(commands: Sequence[DaemonCommand]) -> None:
-    """Delete orders to follow a chain. BlockHandler.sync has obeyed them or needs them no more."""
+    """Delete commands to follow a chain. BlockHandler.sync has run them or no longer needs them."""
     with unit_of_work("command-done"):
         delete_commands(commands)
     for command in commands:

@@ -1,10 +1,10 @@
-"""A shop whose plug-in speaks to a BTCPay Server, and so to Nodetill.
+"""A shop that uses BTCPay's Greenfield API, so it works with BTCPay Server and with Nodetill.
 
 NODETILL_URL=https://pay.example.com python examples/btcpay_shop.py
 
 The shop needs the packages bottle and pygreenfield, a client of BTCPay's Greenfield API. It stores its orders
-in btcpay_shop.db, and uses port 8000. Open /admin first. After you have approved it on Nodetill's page, your
-browser brings the shop an API key, and the shop adds its webhook by itself.
+in btcpay_shop.db, and uses port 8000. Open /admin first. After you approve the shop on Nodetill's page, your
+browser sends an API key to the shop, and the shop adds its webhook.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def client(api_key: str) -> pygreenfield.ApiClient:
 
 
 def show_admin() -> str:
-    """Return the page with the button that connects the shop. A real shop protects it by its own login."""
+    """Return the page with the button that connects the shop. A real shop protects this page with a login."""
     store(nonce=secrets.token_hex(16))
     query = [("permissions", each) for each in PERMISSIONS]
     query += [("applicationName", "Socks shop"), ("strict", "true"), ("selectiveStores", "true")]
@@ -77,13 +77,13 @@ def show_admin() -> str:
 
 
 def connect() -> HTTPResponse:
-    """Take the key that the operator's browser brings, and add the webhook."""
+    """Store the key that the operator's browser sends, and add the webhook."""
     if not setting("nonce") or not hmac.compare_digest(request.query.get("nonce", ""), setting("nonce")):
         return HTTPResponse("begin again on the page /admin", 403)
     permissions = sorted(request.forms.getall("permissions[]"))
     stores = {permission.partition(":")[2] for permission in permissions}
     if len(stores) != 1 or {each.partition(":")[0] for each in permissions} != {*PERMISSIONS}:
-        return HTTPResponse("the key has other permissions than this shop needs", 400)
+        return HTTPResponse("the permissions of the key are not those that this shop needs", 400)
     store(nonce="", api_key=request.forms["apiKey"], store_id=stores.pop(), secret=secrets.token_hex(16))
     webhook = {"url": f"{ADDRESS}/webhook", "secret": setting("secret")}
     webhooks = pygreenfield.WebhooksApi(client(setting("api_key")))
@@ -132,9 +132,9 @@ def show_order(order: str) -> HTTPResponse:
 
 
 def receive_webhook() -> HTTPResponse:
-    """Read the invoice of an event again, and store its status. Refuse a webhook without a valid signature.
+    """Request the invoice of an event, and store its status. Refuse a webhook without a valid signature.
 
-    The invoice counts and not the event, so a repeated or an old event does no harm.
+    The shop uses the invoice's status and not the event, so a repeated or old event does no harm.
     """
     body, secret = request.body.read(), setting("secret")
     expected = f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
@@ -143,7 +143,7 @@ def receive_webhook() -> HTTPResponse:
         return HTTPResponse("not signed by Nodetill", 400)
     event = json.loads(body)
     row = db.execute("SELECT id FROM orders WHERE invoice_id = ?", [event["invoiceId"]]).fetchone()
-    if row is None:  # a test of the operator, or another shop of the same seller
+    if row is None:  # a test webhook, or an invoice of another shop of the same seller
         return HTTPResponse("")
     invoices = pygreenfield.InvoicesApi(client(setting("api_key")))
     invoice = invoices.invoices_get_invoice(setting("store_id"), event["invoiceId"])

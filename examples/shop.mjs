@@ -19,8 +19,8 @@ const WORDS = {
   confirming: "Your payment is on its way.",
   confirmed: "Paid. We are packing your socks!",
   expired: "The price has expired. Please order again.",
-  partly: "A part of your money has arrived, but the price has expired. We are looking at it: please do not pay again.",
-  late: "Your money has arrived late. We are looking at it: please do not pay again.",
+  partly: "A part of your money has arrived, but the price has expired. We are looking at it, so please do not pay again.",
+  late: "Your money has arrived late. We are looking at it, so please do not pay again.",
 };
 // With an empty secret anybody could sign a webhook.
 if (!/^whsec_.{32}/.test(WEBHOOK_SECRET)) throw new Error("WEBHOOK_SECRET is not set");

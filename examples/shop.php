@@ -15,8 +15,8 @@ const WORDS = [
     'confirmed' => 'Paid. We are packing your socks!',
     'expired' => 'The price has expired. Please order again.',
     'partly' => 'A part of your money has arrived, but the price has expired. '
-        . 'We are looking at it: please do not pay again.',
-    'late' => 'Your money has arrived late. We are looking at it: please do not pay again.',
+        . 'We are looking at it, so please do not pay again.',
+    'late' => 'Your money has arrived late. We are looking at it, so please do not pay again.',
 ];
 define('DATA', getenv('SHOP_DATA') ?: 'shop-data');
 define('SECRET', (string) getenv('WEBHOOK_SECRET'));

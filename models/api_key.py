@@ -1,4 +1,4 @@
-"""The API keys of the sellers: their hashes, permissions and times. A key itself is stored nowhere."""
+"""The API keys of the sellers: their hashes, permissions and times. The key itself is not stored."""
 
 import hashlib
 import re
@@ -12,16 +12,16 @@ from models.db.connection import (
     JsonField,
     Table,
     UtcDateTimeField,
-    database,
+    execute,
     is_sqlite,
     row_of,
-    with_paramstyle,
+    statement,
 )
 from models.identifiers import random_text
 from models.seller import Seller
 
 BY_OPERATOR, BY_PAGE = "operator", "page"
-"""The makers of keys: the operator with a command, and the operator's page."""
+"""The values of `created_by`: a command of the operator, or the operator's page."""
 
 MAX_LABEL_CHARACTERS = 100
 REFERENCE = re.compile(r"key_[A-Za-z0-9]{16}")
@@ -29,7 +29,7 @@ USE_NOTED_EVERY = timedelta(minutes=10)
 
 
 class ApiKey(Table):
-    """An API key. `reference` is its public name. `permissions` is None for all that its seller may do.
+    """An API key. `reference` is its public id. `permissions` is None if the key has all permissions.
 
     A key works while it is not revoked, has not expired, and its seller is not removed. `last_used_at` may be
     ten minutes older than the last use.
@@ -49,7 +49,7 @@ class ApiKey(Table):
     revoked_at = UtcDateTimeField(null=True)
 
     def works(self, now: datetime) -> bool:
-        """Return whether the key is neither revoked nor expired. Its seller may be removed."""
+        """Return whether the key is neither revoked nor expired. Ignore whether its seller is removed."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
@@ -59,18 +59,21 @@ _KEY_COLUMNS = (
 )  # fmt: skip
 _SELLER_COLUMNS = ("id", "name", "email", "support", "created_at", "removed_at", "wallet_id")
 _SELECTED = ", ".join([*(f"k.{name}" for name in _KEY_COLUMNS), *(f"s.{name}" for name in _SELLER_COLUMNS)])
-# One statement, because each call of the API runs it. The text contains only constants of this module.
-_HOLDER = f"""SELECT {_SELECTED} FROM api_key k JOIN seller s ON s.id = k.seller_id
+# One statement, because each call of the API runs it.
+_HOLDER = statement(
+    """SELECT {selected} FROM api_key k JOIN seller s ON s.id = k.seller_id
     WHERE k.key_hash = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)
-    AND s.removed_at IS NULL"""  # noqa: S608
+    AND s.removed_at IS NULL""",
+    selected=_SELECTED,
+)
 
 
 def key_holder(key_hash: str, now: datetime) -> ApiKey | None:
-    """Return the key with this hash and its seller, or None where no key with this hash works now.
+    """Return the key with this hash, with its seller, or None if no key with this hash works now.
 
-    The seller has the columns that are not about its webhooks.
+    The seller lacks its columns about webhooks.
     """
-    cursor = database.execute_sql(with_paramstyle(_HOLDER), (key_hash, ApiKey.expires_at.db_value(now)))
+    cursor = execute(_HOLDER, key_hash, ApiKey.expires_at.db_value(now))
     row = cursor.fetchone()
     if row is None:
         return None
@@ -86,17 +89,17 @@ def new_api_key() -> str:
 
 
 def hash_of(api_key: str) -> str:
-    """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
+    """Return the hash to store. A key has 256 random bits, so it needs no salt and no slow hash."""
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
 def new_reference() -> str:
-    """Return a public name for a new key."""
+    """Return a random public id for a new key."""
     return f"key_{random_text(8)}"
 
 
 def is_label(text: str) -> bool:
-    """Return whether the text may label a key: one line without control characters, possibly empty."""
+    """Return whether the text is a valid label: one line without control characters, possibly empty."""
     return len(text) <= MAX_LABEL_CHARACTERS and text.isprintable()
 
 
@@ -109,7 +112,7 @@ def add_key(
     by: str = BY_OPERATOR,
     reference: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Store a new key, and return it with the text of the key, which is stored nowhere.
+    """Store a new key. Return its row and the text of the key, which is not stored.
 
     Raise peewee.IntegrityError if a key with this reference exists, or if there is no such seller.
     """
@@ -127,7 +130,7 @@ def add_key(
 
 
 def revoke(key: ApiKey, now: datetime) -> bool:
-    """Stop a key for ever. Return False if it was revoked already."""
+    """Stop a key for ever. Return False if the key was already revoked."""
     is_its = (ApiKey.id == key.id) & ApiKey.revoked_at.is_null()
     return bool(ApiKey.update(revoked_at=now).where(is_its).execute())
 
@@ -143,15 +146,15 @@ def replace_own_keys(
 ) -> tuple[ApiKey, str]:
     """Add a key with all permissions, and stop the seller's other keys that have all permissions.
 
-    The keys so far work on for `keep_for`. A key that was to expire stops at once. Keys with a list of
-    permissions go on working. Must run inside a transaction of the role that owns the tables.
+    The old keys still work for `keep_for`. An old key that already had an expiry stops at once. Keys with a
+    list of permissions do not change. Must run inside a transaction of the role that owns the tables.
     """
     if not is_sqlite():
-        # Two rotations at the same time would else leave two keys that both work.
-        database.execute_sql(with_paramstyle("SELECT 1 FROM seller WHERE id = ? FOR UPDATE"), (seller_id,))
+        # Without this lock, two rotations at the same time would leave two working keys.
+        execute("SELECT 1 FROM seller WHERE id = ? FOR UPDATE", seller_id)
     own = (ApiKey.seller == seller_id) & ApiKey.permissions.is_null() & ApiKey.revoked_at.is_null()
     is_to_stop = own & ApiKey.expires_at.is_null(False) if keep_for else own
-    # A key that has expired by itself needs no mark as revoked.
+    # An expired key need not be marked as revoked.
     is_working = ApiKey.expires_at.is_null() | (ApiKey.expires_at > now)
     ApiKey.update(revoked_at=now).where(is_to_stop & is_working).execute()
     if keep_for:
@@ -160,7 +163,7 @@ def replace_own_keys(
 
 
 def keys_of(seller_id: str) -> list[ApiKey]:
-    """Return all keys of a seller, the oldest first, also those that do not work any more."""
+    """Return all keys of a seller, the oldest first, including revoked and expired keys."""
     return list(ApiKey.select().where(ApiKey.seller == seller_id).order_by(ApiKey.id))
 
 
@@ -175,7 +178,7 @@ def limited_keys(seller_id: str, now: datetime) -> int:
 
 
 def previous_key_until(seller_id: str, now: datetime) -> datetime | None:
-    """Return the time until which a previous key works, or None where no working key is to expire."""
+    """Return the time until which a previous key works, or None if no working key has an expiry."""
     times = [key.expires_at for key in working_keys(seller_id, now) if key.expires_at is not None]
     return max(times, default=None)
 
@@ -187,13 +190,13 @@ def all_keys() -> list[ApiKey]:
 
 
 def key_by_reference(reference: str) -> ApiKey | None:
-    """Return the key of that public name, or None."""
+    """Return the key with this public id, or None."""
     key: ApiKey | None = ApiKey.get_or_none(ApiKey.reference == reference)
     return key
 
 
 def is_use_to_note(key: ApiKey, now: datetime) -> bool:
-    """Return whether the stored time of the last use is too old, or in the future after a wrong clock."""
+    """Return whether the stored last use is too old, or is in the future because of a wrong clock."""
     last = key.last_used_at
     return last is None or not timedelta(0) <= now - last < USE_NOTED_EVERY
 

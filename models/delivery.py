@@ -1,4 +1,4 @@
-"""The record of each attempt to deliver a webhook, for the endpoint's owner."""
+"""A record of each attempt to deliver a webhook."""
 
 from datetime import datetime
 
@@ -7,11 +7,10 @@ import peewee
 from models.db.connection import (
     Table,
     UtcDateTimeField,
-    database,
+    execute,
     fetch_all,
     insert_columns,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.outbox import Message
 from models.webhook import Webhook
@@ -21,10 +20,10 @@ MAX_LISTED = 1000
 
 
 class Delivery(Table):
-    """An attempt to deliver a message to an endpoint. It is deleted together with its message.
+    """An attempt to deliver a message to an endpoint. Nodetill deletes it together with its message.
 
     `reference` is BTCPay's `deliveryId`. `error` is None if the endpoint accepted the message. `http_code` is
-    None without an HTTP answer. `at` is the end of the attempt.
+    None without an HTTP response. `at` is the end of the attempt.
     """
 
     webhook_id: int
@@ -55,9 +54,8 @@ def add_delivery(message: Message, at: datetime, http_code: int | None, error: s
         "is_redelivery": message.deliveries > 0,
     }
     columns, values = insert_columns(Delivery, row)
-    # The text contains only names of columns and placeholders.
-    query = f"INSERT INTO delivery ({columns}) VALUES ({placeholders(values)}) ON CONFLICT DO NOTHING"  # noqa: S608
-    database.execute_sql(with_paramstyle(query), values)
+    query = statement("INSERT INTO delivery ({columns}) VALUES ? ON CONFLICT DO NOTHING", columns=columns)
+    execute(query, values)
 
 
 def deliveries_of(webhook: Webhook, count: int = MAX_LISTED) -> list[Delivery]:
@@ -74,7 +72,7 @@ def delivery_by_reference(webhook: Webhook, reference: str) -> Delivery | None:
 
 
 def sent_body(delivery: Delivery) -> bytes:
-    """Return the body that this delivery to a btcpay endpoint had."""
+    """Return the body that this delivery sent to a btcpay endpoint."""
     message = delivery.message
     return delivery_body(
         message.invoice_event,
@@ -91,7 +89,7 @@ def newest_delivery_id(webhook: Webhook) -> int:
 
 
 def trial_delivery_after(webhook: Webhook, delivery_id: int) -> Delivery | None:
-    """Return the first delivery of a test of the endpoint that is newer than this delivery, or None."""
+    """Return the endpoint's first delivery of a test after the delivery with this id, or None."""
     query = """SELECT * FROM delivery WHERE webhook_id = ? AND id > ? AND
         (SELECT payment_id FROM message WHERE message.id = delivery.message_id) IS NULL ORDER BY id LIMIT 1"""
     found = fetch_all(Delivery, query, webhook.id, delivery_id)

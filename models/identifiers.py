@@ -8,7 +8,7 @@ _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 def random_text(pairs: int) -> str:
-    """Return random letters and digits, two for each of `pairs`, with about 12 bits for a pair."""
+    """Return `pairs` pairs of random letters and digits. A pair has about 12 bits."""
     # One random number is faster than one for each character.
     number = secrets.randbelow(len(_PAIRS) ** pairs)
     found = []

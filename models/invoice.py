@@ -1,18 +1,18 @@
 """Changes of a payment request that a shop makes through BTCPay's Greenfield API.
 
-Each of them changes columns that only the web process writes.
+Each change is in columns that only the web process writes.
 """
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.db.connection import database, fetch_all, is_sqlite
+from models.db.connection import execute, fetch_all, is_sqlite
 from models.payment import PaymentRequest
 
 
 def archive_invoice(payment: PaymentRequest, archived_at: datetime | None) -> None:
-    """Archive an invoice, or show it again in lists for None. Neither changes the payment."""
+    """Archive an invoice, or unarchive it if `archived_at` is None. Only lists change."""
     PaymentRequest.update(archived_at=archived_at).where(PaymentRequest.id == payment.id).execute()
 
 
@@ -23,17 +23,17 @@ def replace_metadata(payment: PaymentRequest, metadata: Mapping[str, Any], order
 
 
 def hold_order(seller_id: str, order_id: str) -> None:
-    """Let calls for one order of a seller run after each other, until the end of the transaction.
+    """Lock an order of a seller until the end of the transaction, so that calls for it run one by one.
 
-    SQLite needs nothing, because it has one writing transaction at a time.
+    SQLite needs no lock, because it has one writing transaction at a time.
     """
     if not is_sqlite():
         name = f"order {seller_id} {order_id}"
-        database.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+        execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", name)
 
 
 def recent_invoices(seller_id: str, order_id: str, now: datetime, window: timedelta) -> list[PaymentRequest]:
-    """Return the untouched invoices of an order that were made within `window`, the newest first."""
+    """Return the new invoices of an order, without payments or marks, made within `window`, newest first."""
     query = """SELECT * FROM payment_request WHERE seller_id = ? AND order_id = ? AND created_at > ?
         AND status = 'new' AND checkout IS NOT NULL AND marked IS NULL AND archived_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM output WHERE output.address_id = payment_request.address_id)

@@ -1,4 +1,4 @@
-"""The payment links. A link requests money without a price: each press of "Pay" makes a payment request."""
+"""The payment links. A link has no price, and each press of "Pay" makes a payment request with a price."""
 
 import re
 from collections.abc import Iterable
@@ -12,27 +12,25 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
+    execute,
     fetch_all,
     fetch_one,
     is_sqlite,
-    placeholders,
-    with_paramstyle,
 )
 from models.seller import Seller
 
 LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 
 _TURN = 0x6E6F646503
-"""The key of PostgreSQL's advisory lock with which links take turns. models/db/lock.py has the others."""
+"""The key of PostgreSQL's advisory lock of `take_turn`. models/db/lock.py has the other keys."""
 
 
 class Link(Table):
     """A payment link. The web process writes all columns except `paid_at`, which the daemon writes.
 
-    `amount_fiat` is None if the payer chooses the amount. `suggested` is a list of amounts as text.
-    `confirmations` and `expires_in` are None for the operator's settings. `paid_at` is the time at which the
-    daemon found the link paid. It is None again after the money was taken back.
+    `amount_fiat` is None if the payer chooses the amount. `suggested` is a list of amounts as text. If
+    `confirmations` or `expires_in` is None, the operator's setting holds. `paid_at` is the time at which the
+    daemon stored that the link is paid. It becomes None again after a reversal.
     """
 
     seller_id: str
@@ -60,12 +58,12 @@ class Link(Table):
 
     @property
     def amount(self) -> Decimal | None:
-        """The amount, or None if the payer chooses it."""
+        """Return the amount, or None if the payer chooses it."""
         return None if self.amount_fiat is None else Decimal(self.amount_fiat)
 
 
 def link_by_reference(reference: str, seller_id: str | None = None) -> Link | None:
-    """Return the link with this public identifier, or None. `seller_id` limits it to that seller."""
+    """Return the link with this public id, or None. With `seller_id`, return only a link of that seller."""
     if not (reference.isascii() and reference.isprintable()):
         return None
     query, parameters = "SELECT * FROM link WHERE reference = ?", [reference]
@@ -78,28 +76,28 @@ def links_by_id(link_ids: Iterable[int]) -> dict[int, Link]:
     """Return these links by id."""
     found: dict[int, Link] = {}
     for batch in chunked(link_ids):
-        # The text contains only placeholders.
-        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)})"  # noqa: S608
-        found |= {link.id: link for link in fetch_all(Link, query, *batch)}
+        query = "SELECT * FROM link WHERE id IN ?"
+        found |= {link.id: link for link in fetch_all(Link, query, batch)}
     return found
 
 
 def close_link(link: Link, now: datetime) -> bool:
-    """Close a link, so that it makes no more requests. Return False if it is closed already."""
+    """Close a link, so that it makes no more requests. Return False if it is already closed."""
     is_open = (Link.id == link.id) & Link.closed_at.is_null()
     return bool(Link.update(closed_at=now).where(is_open).execute())
 
 
 def mark_paid(link: Link, paid_at: datetime | None) -> None:
-    """Store when the daemon found the link paid, or None after the money was taken back."""
+    """Store the time at which the link was paid, or None after a reversal."""
     link.paid_at = paid_at
     Link.update(paid_at=paid_at).where(Link.id == link.id).execute()
 
 
 def take_turn() -> None:
-    """Wait until no other link makes a request, so that two presses at the same time see each other.
+    """Wait until no other link makes a request, so that the second of two presses finds the first request.
 
-    Must run inside a transaction, whose end lets the next one in. SQLite allows one writer at a time anyway.
+    Must run inside a transaction, and holds the lock until its end. SQLite needs no lock, because it allows
+    one writer at a time.
     """
     if not is_sqlite():
-        database.execute_sql(with_paramstyle("SELECT pg_advisory_xact_lock(?)"), (_TURN,))
+        execute("SELECT pg_advisory_xact_lock(?)", _TURN)

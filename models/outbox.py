@@ -10,7 +10,14 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import JsonField, Table, UtcDateTimeField, database, insert, with_paramstyle
+from models.db.connection import (
+    JsonField,
+    Table,
+    UtcDateTimeField,
+    execute,
+    insert,
+    statement,
+)
 from models.identifiers import random_text
 from models.payment import PaymentRequest
 from models.webhook import Webhook
@@ -20,12 +27,12 @@ from payments.notifications import ReportedEvent
 
 EMAIL, WEBHOOK = "email", "webhook"
 
-# The first words of errors that contain nothing but an HTTP status, or a fault of this machine.
+# The first words of errors that contain only an HTTP status, or a fault of this machine.
 _HARMLESS = ("HTTP ", "the seller", "the endpoint", "the event", "an error in Nodetill")
 
 
 class Event(Table):
-    """A change of a request, with the request as it was then, or of the link of a request, with that link.
+    """A change of a request or of its link. `payload` has the request, or the link, after the change.
 
     `revision` is the revision of the request after the change. It prevents two events for one change.
     `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` has the sentences
@@ -51,7 +58,8 @@ class Event(Table):
 class Message(Table):
     """A message that reports one event to one recipient.
 
-    It reports `event`, or `invoice_event` to a btcpay endpoint. A message without a request is a test.
+    The message reports `event`, or `invoice_event` to a btcpay endpoint. A message without a request is a
+    test.
 
     `next_attempt_at` is None after the message is delivered, given up or superseded. `recipient` is an email
     address, or the reference of `webhook`. `queue` is "email", or the queue of the webhook. Messages of one
@@ -59,12 +67,12 @@ class Message(Table):
     recipient, while that message is pending. `acknowledged_at` is the time at which the operator
     acknowledged that the delivery failed.
 
-    `attempts` counts since the message or its redelivery was queued, and `deliveries` since the beginning.
-    `server_errors` counts answers with HTTP 5xx, and `refusals` those with HTTP 4xx that another attempt will
-    not change. `passed_at` is set while one later message of the same invoice need not wait.
-    `hurried_from` is the time of the next attempt by the schedule, while an attempt beside the schedule is
-    due. `superseded_by` is the id of the later message that the endpoint accepted instead. `link_facts` is
-    no column: it has the link of the payment at the time of an email.
+    `attempts` counts the attempts since the message or its redelivery was queued, and `deliveries` counts all
+    attempts. `server_errors` counts responses with HTTP 5xx, and `refusals` counts final responses with HTTP
+    4xx. `passed_at` is set while one later message of the same invoice need not wait. `hurried_from` is the
+    scheduled time of the next attempt, while an attempt beside the schedule is due. `superseded_by` is the id
+    of the later message that the endpoint accepted instead. `link_facts` is no column. It has the link of the
+    payment at the time of an email.
     """
 
     event_id: int | None
@@ -72,7 +80,7 @@ class Message(Table):
     webhook_id: int | None
     link_facts: Any = None
     id = peewee.BigAutoField()
-    # Any, because the ids show which of them a message has.
+    # The type is Any, because the ids show if a message has an event, a payment and a webhook.
     event: Any = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages", null=True)
     payment: Any = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT", null=True)
     channel = peewee.CharField(max_length=8)
@@ -110,7 +118,7 @@ class Message(Table):
 
     @property
     def event_reference(self) -> str:
-        """Return the id of the event, or of the message if the message reports no event of its own table."""
+        """Return the id of the event, or the id of the message if it has no row of `event`."""
         return str(self.event.reference if self.event_id is not None else self.reference)
 
     @property
@@ -120,7 +128,7 @@ class Message(Table):
 
     @property
     def next_delivery_reference(self) -> str:
-        """Return the reference of the next attempt's delivery. It does not change before that is stored."""
+        """Return the reference of the next delivery. It changes only when that delivery is stored."""
         return delivery_reference(str(self.reference), self.deliveries)
 
 
@@ -143,7 +151,7 @@ def add_event(
     now: datetime,
     late_text: str | None = None,
 ) -> int:
-    """Store an event of this request, which is now `document`. Return the event's id."""
+    """Store an event of this request. `document` is the request after the change. Return the event's id."""
     return insert(
         Event,
         reference=f"evt_{secrets.token_hex(16)}",
@@ -174,7 +182,7 @@ def add_email(event_id: int, payment_id: int, recipient: str, now: datetime) -> 
 def add_webhook_message(
     event_id: int, event_type: str, payment_id: int, webhook: Webhook, now: datetime
 ) -> bool:
-    """Store the message of an event for a standard endpoint, due at once, if the endpoint wants the event."""
+    """Store the message of an event, due at once, if the standard endpoint wants the event."""
     if not webhook.wants(event_type):
         return False
     _add_to(webhook, now, event=event_id, payment=payment_id)
@@ -184,7 +192,7 @@ def add_webhook_message(
 def add_invoice_message(
     payment_id: int, webhook: Webhook, invoice_event: Mapping[str, Any], now: datetime
 ) -> bool:
-    """Store the message of an invoice's event for a btcpay endpoint, due at once, if it wants the event.
+    """Store the message of an invoice's event, due at once, if the btcpay endpoint wants it.
 
     `invoice_event` is the body without `deliveryId`, `webhookId`, `originalDeliveryId` and `isRedelivery`.
     """
@@ -241,28 +249,30 @@ def messages_of(events: Iterable[Event]) -> list[Message]:
 
 
 def prunable_messages(closed_before: datetime) -> list[int]:
-    """Return the ids of old messages: delivered or superseded ones of closed requests, and tests.
+    """Return the ids of old messages: delivered or superseded messages of closed requests, and tests.
 
-    The delivery, or the superseded message, and the close of the request are all older than that.
+    The delivery (or a superseded message) and the close of its request are older than `closed_before`.
     """
-    # Each message has a subquery, because closed requests stay for ever, and a list of them only grows.
+    # A subquery for each message is faster than a list of closed requests, because that list only grows.
     is_closed = "(SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"
-    # The text contains only constants of this function.
-    query = f"""SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
+    query = statement(
+        """SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
         UNION ALL
         SELECT id FROM message WHERE superseded_by IS NOT NULL AND created_at < ? AND {is_closed}
         UNION ALL
         SELECT id FROM message WHERE payment_id IS NULL AND created_at < ? AND next_attempt_at IS NULL
-        """  # noqa: S608
+        """,
+        is_closed=is_closed,
+    )
     before = Message.delivered_at.db_value(closed_before)
-    rows = database.execute_sql(with_paramstyle(query), (before,) * 5).fetchall()
+    rows = execute(query, *(before,) * 5).fetchall()
     return [row_id for (row_id,) in rows]
 
 
 def delete_done(message_ids: Sequence[int]) -> int:
     """Delete these messages with the records of their deliveries. Return the number deleted.
 
-    Messages that are to be delivered again stay, as do those that failed then.
+    Keep messages with a redelivery that waits or that failed.
     """
     is_done = Message.delivered_at.is_null(False) | Message.superseded_by.is_null(False)
     is_idle_test = Message.payment.is_null() & Message.next_attempt_at.is_null()

@@ -16,7 +16,7 @@ from models.db.connection import (
     fetch_all,
     fetch_one,
     insert,
-    placeholders,
+    statement,
 )
 from models.identifiers import random_text
 from models.seller import Seller
@@ -25,20 +25,20 @@ from payments.notifications import STANDARD_EVENTS
 
 STANDARD, BTCPAY = "standard", "btcpay"
 KINDS = (STANDARD, BTCPAY)
-"""STANDARD has the form of Standard Webhooks, and BTCPAY that of BTCPay's Greenfield API."""
+"""The kinds of endpoints: STANDARD follows Standard Webhooks, and BTCPAY follows BTCPay's Greenfield API."""
 
 OPERATOR, API_KEY = "operator", "key"
 
 MAX_WEBHOOKS = 50
-"""The limit of a seller's endpoints, because each event is sent to all of them."""
+"""The maximum number of a seller's endpoints. Each event goes to all of them."""
 
 MAX_SECRET_CHARACTERS = 512
-"""The limit of a secret that the operator chooses."""
+"""The maximum length of a secret that the operator chooses."""
 
 REFERENCE = re.compile("wh_[0-9A-Za-z]{20}", re.ASCII)
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - it begins each secret, and is none
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, and no secret
 _SECRET_BYTES = range(24, 65)
 
 
@@ -46,11 +46,12 @@ class Webhook(Table):
     """An address that receives a seller's events.
 
     `url` is stored byte for byte. It is None for a seller's first standard endpoint that has a secret, but no
-    address. The secrets are stored as they are, for signatures. A standard endpoint has `signing_secret`, and
-    `previous_secret` after a change. A btcpay endpoint has `btcpay_secret`, which can be any text.
+    address. The secrets are stored without a hash, because they sign webhooks. A standard endpoint has
+    `signing_secret`, and `previous_secret` after a change. A btcpay endpoint has `btcpay_secret`, which can
+    be any text.
 
     `set_by` is OPERATOR or API_KEY. An address that was set with an API key must be public. `event_types` has
-    the names of the events, which may be unknown, or is None for all events.
+    the names of events, which may be unknown to Nodetill, or is None for all events.
     """
 
     seller_id: str
@@ -74,17 +75,17 @@ class Webhook(Table):
 
     @property
     def queue(self) -> str:
-        """Return the name of the queue of its messages. Each endpoint has its own queue."""
+        """Return the name of the queue of this endpoint's messages. Each endpoint has its own queue."""
         return f"webhook:{self.reference}"
 
     @property
     def signing_secrets(self) -> list[str]:
-        """Return the secrets that sign a standard endpoint's webhooks, the present one first."""
+        """Return the secrets that sign a standard endpoint's webhooks, the current one first."""
         return [secret for secret in (self.signing_secret, self.previous_secret) if secret]
 
     @property
     def needs_public_address(self) -> bool:
-        """Return whether webhooks may go to public addresses only, because an API key has set the URL."""
+        """Return whether the address must be public, because an API key has set it."""
         return bool(self.set_by != OPERATOR)
 
     def wants(self, event_type: str) -> bool:
@@ -104,49 +105,63 @@ _PUBLIC_COLUMNS = (
 def webhooks_for(seller_ids: Iterable[str], *kinds: str) -> Mapping[str, list[Webhook]]:
     """Return the enabled endpoints of these kinds by seller, for new messages, in the order of their ids.
 
-    Removed sellers have none.
+    Return none of removed sellers.
     """
     ids = list(seller_ids)
-    # The text contains only constants of this module and placeholders.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook JOIN seller ON seller.id = webhook.seller_id
-        WHERE webhook.seller_id IN ({placeholders(ids)}) AND webhook.kind IN ({placeholders(kinds)})
+    query = statement(
+        """SELECT {columns} FROM webhook JOIN seller ON seller.id = webhook.seller_id
+        WHERE webhook.seller_id IN ? AND webhook.kind IN ?
         AND webhook.is_enabled
         AND webhook.url IS NOT NULL AND webhook.removed_at IS NULL AND seller.removed_at IS NULL
-        ORDER BY webhook.id"""  # noqa: S608
+        ORDER BY webhook.id""",
+        columns=_PUBLIC_COLUMNS,
+    )
     found: dict[str, list[Webhook]] = defaultdict(list)
-    for webhook in fetch_all(Webhook, query, *ids, *kinds) if ids else ():
+    for webhook in fetch_all(Webhook, query, ids, kinds) if ids else ():
         found[webhook.seller_id].append(webhook)
     return found
 
 
 def endpoints_of(seller: Seller | str, kind: str | None = None) -> list[Webhook]:
-    """Return a seller's endpoints that have an address, the oldest first, without standard secrets."""
+    """Return a seller's endpoints that have an address, the oldest first.
+
+    Omit the secrets of standard endpoints.
+    """
     seller_id = seller if isinstance(seller, str) else seller.id
     kinds = KINDS if kind is None else (kind,)
-    # The text contains only constants of this module and placeholders.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE seller_id = ? AND kind IN ({placeholders(kinds)})
-        AND url IS NOT NULL AND removed_at IS NULL ORDER BY id"""  # noqa: S608
-    return fetch_all(Webhook, query, seller_id, *kinds)
+    query = statement(
+        """SELECT {columns} FROM webhook WHERE seller_id = ? AND kind IN ?
+        AND url IS NOT NULL AND removed_at IS NULL ORDER BY id""",
+        columns=_PUBLIC_COLUMNS,
+    )
+    return fetch_all(Webhook, query, seller_id, kinds)
 
 
 def webhook_by_reference(reference: str) -> Webhook | None:
-    """Return an endpoint that has an address and is not removed, without standard secrets."""
-    # The text contains only constants of this module.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook
-        WHERE reference = ? AND url IS NOT NULL AND removed_at IS NULL"""  # noqa: S608
+    """Return an endpoint that has an address and is not removed, or None.
+
+    Omit the secret of a standard endpoint.
+    """
+    query = statement(
+        """SELECT {columns} FROM webhook
+        WHERE reference = ? AND url IS NOT NULL AND removed_at IS NULL""",
+        columns=_PUBLIC_COLUMNS,
+    )
     return fetch_one(Webhook, query, reference)
 
 
 def all_endpoints() -> list[Webhook]:
     """Return every endpoint that has an address and is not removed, by seller, the oldest first."""
-    # The text contains only constants of this module.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE url IS NOT NULL AND removed_at IS NULL
-        ORDER BY seller_id, id"""  # noqa: S608
+    query = statement(
+        """SELECT {columns} FROM webhook WHERE url IS NOT NULL AND removed_at IS NULL
+        ORDER BY seller_id, id""",
+        columns=_PUBLIC_COLUMNS,
+    )
     return fetch_all(Webhook, query)
 
 
 def first_standard_webhook(seller_id: str) -> Webhook | None:
-    """Return the seller's oldest standard endpoint, with its secrets. One with an address comes first.
+    """Return the seller's oldest standard endpoint with its secrets. Prefer an endpoint with an address.
 
     The commands `seller add`, `seller set` and `seller rotate-key` set this endpoint.
     """
@@ -168,9 +183,9 @@ def add_webhook(
     automatic_redelivery: bool = True,
     reference: str | None = None,
 ) -> tuple[Webhook, str]:
-    """Store an endpoint, and return it with its secret. Without `secret` or `reference` it gets a new one.
+    """Store an endpoint, and return it with its secret. Make `secret` and `reference` if they are missing.
 
-    Must run inside a transaction. Raise peewee.IntegrityError if the reference exists already.
+    Must run inside a transaction. Raise peewee.IntegrityError if the reference already exists.
     """
     seller_id = seller if isinstance(seller, str) else seller.id
     chosen = secret or (new_webhook_secret() if kind == STANDARD else new_btcpay_secret())
@@ -188,8 +203,11 @@ def add_webhook(
         created_at=now,
         **{column: chosen},
     )
-    # The text contains only constants of this module.
-    found = fetch_one(Webhook, f"SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE id = ?", row_id)  # noqa: S608
+    found = fetch_one(
+        Webhook,
+        statement("SELECT {columns} FROM webhook WHERE id = ?", columns=_PUBLIC_COLUMNS),
+        row_id,
+    )
     assert found is not None
     return found, chosen
 
@@ -201,7 +219,7 @@ def update_webhook(webhook: Webhook, **values: object) -> bool:
 
 
 def remove_webhook(webhook: Webhook, now: datetime) -> bool:
-    """Remove an endpoint. Return False if it is removed already. Its messages that wait are given up."""
+    """Remove an endpoint. Return False if it is already removed. The daemon gives up its pending messages."""
     return update_webhook(webhook, removed_at=now)
 
 
@@ -213,10 +231,10 @@ def events_of_kind(kind: str) -> tuple[str, ...]:
 def check_secret(kind: str, secret: str) -> str | None:
     """Return the reason why this kind of endpoint cannot have the secret, or None.
 
-    The secret of a btcpay endpoint can be any text that has a form in UTF-8.
+    The secret of a btcpay endpoint can be any text that UTF-8 can encode.
     """
     if kind == BTCPAY:
-        # PostgreSQL stores no NUL. JSON can have half of a character.
+        # PostgreSQL stores no NUL. JSON text can contain a lone surrogate, which UTF-8 cannot encode.
         is_text = "\0" not in secret and secret.encode("utf-8", "ignore").decode() == secret
         return None if is_text else "a secret is text without the character NUL"
     try:
@@ -229,12 +247,12 @@ def check_secret(kind: str, secret: str) -> str | None:
 
 
 def new_webhook_secret() -> str:
-    """Return a secret by Standard Webhooks, which is a prefix and 24 to 64 random bytes in base64."""
+    """Return a secret as Standard Webhooks defines it: a prefix, and 24 to 64 random bytes in base64."""
     return f"{_SECRET_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def new_reference() -> str:
-    """Return a random name for an endpoint, its `webhook_id`."""
+    """Return a random `webhook_id` for a new endpoint."""
     return f"wh_{random_text(10)}"
 
 

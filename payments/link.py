@@ -1,13 +1,12 @@
 """The rules of payment links: the worth of the money, the amount that remains, and the status.
 
-A link requests money without a price. Each press of "Pay" makes a payment request, with a price of its own.
-Anybody can pay a reusable link, any number of times, so this module only adds up its money.
+A link has no price. Each press of "Pay" makes a payment request, with a price of its own. Anybody can pay a
+reusable link, any number of times, so this module only adds up the link's money.
 
-A single-use link is an invoice. Several requests may pay it in parts, at different prices. So the parts add
-up in the link's currency. Each request is worth the satoshis that count for it, at its own price, rounded
-down, and at most its amount. The satoshis that count are those of the live outputs that came in time, or that
-were accepted. A covered request covers its whole amount of the link, even if the operator's tolerance allows
-a little less.
+Several requests may pay a single-use link in parts, at different prices. So the parts add up in the link's
+currency. The worth of a request is its counted satoshis at its own price, rounded down, and at most its
+amount. An output counts if it is live, and if it came in time or was accepted. A covered request settles its
+whole amount, even if the tolerance allows a little less.
 
     open        an amount remains
     processing  nothing remains, or less than the network relays, but not all of the money is confirmed
@@ -15,8 +14,8 @@ a little less.
     overdue     as open, after `due_at`; it can still be paid
     closed      its seller has closed it while an amount remained
 
-As in payments/status.py, each state is computed from the facts. The past matters in one place only: a link
-that was paid stays paid at any depth while its cover is in the chain.
+As in payments/status.py, each status is computed from the facts. The past matters in one place only: a paid
+link stays paid at any depth, while the outputs that cover it are in the chain.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,8 +29,6 @@ from payments.status import ReceivedOutput, Status, Terms
 
 
 class LinkStatus(StrEnum):
-    """The status of a link, as sellers see it."""
-
     OPEN = "open"
     PROCESSING = "processing"
     PAID = "paid"
@@ -48,9 +45,9 @@ class LinkEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkPart:
-    """One request of a link: its amount, its price, and the satoshis that count for it.
+    """One request of a link: its amount, its price, and its counted satoshis.
 
-    `is_covered` means that these satoshis are the whole amount, less the tolerance.
+    `is_covered` means that these satoshis are at least the amount, less the tolerance.
     """
 
     asked: Decimal
@@ -61,7 +58,7 @@ class LinkPart:
 
     @property
     def worth(self) -> Decimal:
-        """Return the worth of the satoshis at the price of the request, at most its amount."""
+        """Return the worth of the counted satoshis at the price of the request, at most its amount."""
         return min(self.asked, round_down(exact_fiat(self.counted_sats, self.price), self.currency))
 
     @property
@@ -87,7 +84,7 @@ def balance(
 ) -> LinkBalance:
     """Return the balance of a link. `parts` are its requests, oldest first.
 
-    The payer chooses the amount of a link without one. The first request to which money came decides.
+    The payer chooses the amount of a link that has none. The first request to which money came decides.
     """
     counted = [part for part in parts if part.counted_sats]
     paid = sum((part.worth for part in counted), from_units(0, currency))
@@ -115,15 +112,15 @@ class PartFacts:
     is_confirmed: bool = False
 
     def all(self) -> LinkPart:
-        """Return the part of all money that counts."""
+        """Return the part with all money that counts."""
         return self._part(self._counted())
 
     def in_chain(self) -> LinkPart:
-        """Return the part of the money that counts and is in a block, at any depth."""
+        """Return the part with the money that counts and is in a block, at any depth."""
         return self._part([output for output in self._counted() if output.block_height is not None])
 
     def confirmed(self, tip_height: int) -> LinkPart:
-        """Return the part of the money that counts and has the required confirmations."""
+        """Return the part with the money that counts and has the required confirmations."""
         if self.is_confirmed:
             return self.in_chain()
         required = self.terms.confirmations_required
@@ -146,7 +143,7 @@ def is_paid(
 ) -> bool:
     """Return whether confirmed money covers a single-use link. `facts` are its requests, oldest first.
 
-    A link that was paid needs its cover in the chain only, so a reorg at the tip does not take it back.
+    A link that was paid stays paid while money in the chain covers it, so a reorg at the tip changes nothing.
     """
     if amount is None:
         counted = (each for each in facts if each.all().counted_sats)
@@ -163,7 +160,7 @@ def is_paid(
 
 
 def link_event(*, was_paid: bool, is_paid: bool) -> LinkEvent | None:
-    """Return the event of a change, or None without one."""
+    """Return the event of a change, or None without a change."""
     if was_paid == is_paid:
         return None
     return LinkEvent.PAID if is_paid else LinkEvent.REVERTED
@@ -172,7 +169,7 @@ def link_event(*, was_paid: bool, is_paid: bool) -> LinkEvent | None:
 def link_status(
     *, is_covered: bool, is_paid: bool, is_closed: bool, due_at: datetime | None, now: datetime
 ) -> LinkStatus:
-    """Return the status. Money comes before a close, because a close does not send it back."""
+    """Return the status. A link with enough money is not "closed", because a close returns no money."""
     if is_paid:
         return LinkStatus.PAID
     if is_covered:
@@ -183,7 +180,7 @@ def link_status(
 
 
 def late_sats(status: Status, received_sats: int, counted_sats: int, acknowledged_sats: int | None) -> int:
-    """Return the money of a request that came too late to count, while its seller has not decided on it.
+    """Return the money of a request that came too late to count and waits for the seller's decision.
 
     `acknowledged_sats` is the amount at the operator's last decision.
     """
@@ -193,12 +190,12 @@ def late_sats(status: Status, received_sats: int, counted_sats: int, acknowledge
 
 
 def min_amount(currency: str, price: Decimal) -> Decimal:
-    """Return the smallest amount that the network relays at this price, rounded up to the currency."""
+    """Return the smallest amount that the network relays, at this price, rounded up in the currency."""
     exact = exact_fiat(DUST_LIMIT_SATS, price)
     rounded = round_down(exact, currency)
     return rounded if rounded == exact else rounded + from_units(1, currency)
 
 
 def amount_to_request(remaining: Decimal, currency: str, price: Decimal) -> Decimal:
-    """Return the amount of the next request: the one that remains, but at least what the network relays."""
+    """Return the amount of the next request: the remaining amount, but at least what the network relays."""
     return max(remaining, min_amount(currency, price))

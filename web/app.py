@@ -151,6 +151,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/money.csv", operator, turnover.export),
     ("GET", "/operator/sellers", operator, sellers.show),
     ("GET", _SELLER, operator, seller.show),
+    ("POST", _SELLER, operator_form, seller.change),
     ("POST", f"{_SELLER}/keys", operator_form, keys.create),
     ("POST", f"{_SELLER}/keys/<key_id>/revoke", operator_form, keys.stop),
     ("POST", f"{_SELLER}/webhooks", operator_form, webhooks.create),

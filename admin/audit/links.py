@@ -9,7 +9,7 @@ from payments.link import is_paid
 
 
 def link_differences(entries: Iterable[StoredPayment], tip_height: int) -> Iterator[Difference]:
-    """Yield the links of these requests that are stored as paid and are not, or the other way round.
+    """Yield each link of these requests that is stored as paid but is not, or is paid but not stored so.
 
     The outputs come from the database, because the audit of the requests compares them with bitcoind. Must
     run in the snapshot that read the requests.

@@ -1,4 +1,4 @@
-"""The page of one payment request for `manage.py payment show`: facts, transactions, events and decisions."""
+"""The output of `manage.py payment show`: facts, transactions, events and decisions."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ def page(
     late: LateMoney | None,
     cancelled_at: datetime | None,
 ) -> str:
-    """Return the request as lines for a person. A fact or a section without content has no line."""
+    """Return the request as readable lines. Omit facts and sections without content."""
     sections = {
         "Transactions": [_transaction(part) for part in found["transactions"]],
         "Events": [f"  {_time(event.created_at)}  {event.type.removeprefix('payment.')}" for event in events],

@@ -1,4 +1,4 @@
-"""The page of one seller for `manage.py seller show`: never a key or a secret."""
+"""The output of `manage.py seller show`, without keys and secrets."""
 
 from datetime import datetime
 from typing import Any
@@ -15,9 +15,9 @@ from payments.document import timestamp
 
 
 def document(row: Seller) -> dict[str, str | None]:
-    """Return the public fields of a seller. An old webhook address may hold a password, which is left out.
+    """Return the public fields of a seller.
 
-    The webhook address is that of the first standard endpoint.
+    The webhook address is the address of the first standard endpoint, without a password.
     """
     webhook = first_standard_webhook(row.id)
     url = None if webhook is None else webhook.url
@@ -56,7 +56,7 @@ def full_document(row: Seller, now: datetime) -> dict[str, Any]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """Return the full document as lines for a person."""
+    """Return the full document as readable lines."""
     return facts(
         [
             ("ID", found["seller_id"]),

@@ -27,20 +27,20 @@ LABEL = "made by rotate-key"
     type=click.IntRange(0, MAX_OVERLAP_HOURS),
     default=0,
     show_default=True,
-    help=f"Let the old key work for so long: 0 to {MAX_OVERLAP_HOURS}.",
+    help=f"The hours for which the old key still works, 0 to {MAX_OVERLAP_HOURS}.",
 )
-@click.option("--webhook-secret", is_flag=True, help="A new webhook secret; the API key stays as it is.")
+@click.option("--webhook-secret", is_flag=True, help="Make a new webhook secret, and keep the API key.")
 @yes_option
 @json_option
 def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_json: bool) -> None:
     """Make a new API key with all permissions.
 
     The old key stops at once. With --keep-old-for both keys work for some hours, so the shop can change its
-    key without an interruption. A key that was to stop already stops at once. Keys with a list of
-    permissions, such as those of plug-ins, go on working.
+    key without an interruption. A key from before the old one stops at once. Keys with a list of permissions,
+    such as the keys of plug-ins, continue to work.
 
-    With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, by the new
-    and by the previous secret. So the shop can change its secret at any time.
+    With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, one by the
+    new secret and one by the previous secret. So the shop can change its secret at any time.
 
     \b
     manage.py seller rotate-key company1
@@ -65,9 +65,9 @@ def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_j
 
 
 def _renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple[str, dict[str, str]]:
-    """Give the seller a new API key with all permissions, and let its others work on for `keep_old_for`.
+    """Make a new API key with all permissions. The seller's old key works for `keep_old_for`.
 
-    Return the change in words, and the fields to print. Must run inside a transaction.
+    Return a sentence on the change, and the fields to print. Must run inside a transaction.
     """
     key, new = replace_own_keys(row.id, keep_old_for, now, LABEL)
     fields = {"api_key": new, "key_id": key.reference}
@@ -90,11 +90,11 @@ def _confirm_stop(row: Seller, now: datetime, *, is_confirmed: bool) -> None:
 
 
 def _line_on(limited: int, row: Seller) -> str:
-    """Return a line on the keys with a list of permissions, or nothing where there are none."""
+    """Return a line on the keys with a list of permissions, or "" if there are none."""
     if not limited:
         return ""
     one = limited == 1
     return (
         f"\n\n{limited} {'key' if one else 'keys'} with a list of permissions "
-        f"{'goes' if one else 'go'} on working: {manage_command()} key list {row.id}"
+        f"{'continues' if one else 'continue'} to work; to list them: {manage_command()} key list {row.id}"
     )

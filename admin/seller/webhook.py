@@ -1,4 +1,4 @@
-"""The first standard endpoint of a seller, which the commands `seller add`, `set` and `rotate-key` set."""
+"""A seller's first standard endpoint, which the commands `seller add`, `set` and `rotate-key` change."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from models.webhook import OPERATOR, STANDARD, add_webhook, first_standard_webho
 
 
 def renew_webhook_secret(row: Seller, now: datetime) -> tuple[str, dict[str, str]]:
-    """Give the seller a new webhook secret, and store it. Return the change in words, and fields to print."""
+    """Store a new webhook secret. Return a sentence on the change, and the fields to print."""
     secret = new_webhook_secret()
     webhook = first_standard_webhook(row.id)
     if webhook is None:
@@ -30,7 +30,7 @@ def webhook_secret(row: Seller) -> str:
 
 
 def restart_webhook_secret(row: Seller, now: datetime) -> None:
-    """Give the seller a webhook secret that replaces all of before, and store it."""
+    """Store a new webhook secret that replaces all earlier secrets."""
     secret = new_webhook_secret()
     webhook = first_standard_webhook(row.id)
     if webhook is None:
@@ -43,7 +43,7 @@ def restart_webhook_secret(row: Seller, now: datetime) -> None:
 def set_webhook_url(row: Seller, url: str | None, now: datetime) -> str | None:
     """Set the address of the seller's first standard endpoint, or remove it with None.
 
-    Return the secret of the endpoint if the endpoint is new.
+    Return the secret if the endpoint is new.
     """
     webhook = first_standard_webhook(row.id)
     if webhook is None:

@@ -14,7 +14,7 @@ from admin.seller.choice import optional_seller_argument, seller_argument, selle
 from admin.seller.webhook import refuse_unreachable
 from admin.webhook.page import delivery_document, document, last_answer, list_page, page
 from config.addresses import http_url
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.command import request_webhook_test
 from models.db.connection import database, disconnect
 from models.delivery import Delivery, newest_delivery_id, trial_delivery_after
@@ -48,7 +48,7 @@ def _read_secret(text: str) -> str:
     return text
 
 
-SECRET_KIND = Kind(_read_secret, f"1 to {MAX_SECRET_CHARACTERS} characters")
+SECRET_TYPE = SettingType(_read_secret, f"1 to {MAX_SECRET_CHARACTERS} characters")
 
 id_argument = click.argument("reference", metavar="ID")
 url_type = Checked("url", http_url(), hidden=True)
@@ -57,12 +57,12 @@ events_option = click.option(
     "events",
     metavar="TYPE",
     multiple=True,
-    help="Send only events of this type; repeatable. By default all events.",
+    help="Send only events of this type. Give it once for each type. By default all events.",
 )
 secret_option = click.option(
     "--secret",
-    type=Checked("text", SECRET_KIND, hidden=True),
-    help="Sign with this secret. By default a new one is made.",
+    type=Checked("text", SECRET_TYPE, hidden=True),
+    help="Sign with this secret. By default Nodetill makes a new one.",
 )
 
 
@@ -85,11 +85,11 @@ def webhook() -> None:
     type=click.Choice(KINDS),
     default=STANDARD,
     show_default=True,
-    help="The form: Standard Webhooks, or BTCPay's for a shop's plug-in.",
+    help="The form of the events: Standard Webhooks, or BTCPay's for a shop's plug-in.",
 )
 @events_option
 @secret_option
-@click.option("--no-redelivery", is_flag=True, help="Try each event once; send it again only by hand.")
+@click.option("--no-redelivery", is_flag=True, help="Try each event once. Redeliver only by hand.")
 @json_option
 def add(
     seller_id: str,
@@ -102,7 +102,8 @@ def add(
 ) -> None:
     """Add an endpoint to a seller, and print its secret.
 
-    Each endpoint of a seller gets the seller's events, with its own secret, and delays no other endpoint.
+    Each endpoint of a seller gets the seller's events, signed with its own secret. No endpoint delays
+    another.
 
     \b
     manage.py webhook add company1 https://shop.example.com/paid
@@ -117,7 +118,7 @@ def add(
             row = seller_named(seller_id)
             if len(endpoints_of(row)) >= MAX_WEBHOOKS:
                 raise CommandError(
-                    f"seller {seller_id} has {MAX_WEBHOOKS} endpoints already, the most allowed"
+                    f"seller {seller_id} already has {MAX_WEBHOOKS} endpoints, which is the maximum"
                 )
             new, signing = add_webhook(
                 row,
@@ -130,7 +131,7 @@ def add(
             )
         found = {**document(new), "secret": signing}
     advice = (
-        "Save the secret now: it is not shown again."
+        "Save the secret now, because it is not shown again."
         if kind == STANDARD
         else f"To show the secret again: webhook show {new.reference} --secret"
     )
@@ -186,10 +187,10 @@ def show(reference: str, with_secret: bool, as_json: bool) -> None:
 @click.option("--all-events", is_flag=True, help="Send all events again.")
 @secret_option
 @click.option("--new-secret", is_flag=True, help="Make a new secret, and print it.")
-@click.option("--enable/--disable", "is_enabled", default=None, help="Send events, or none.")
 @click.option(
-    "--redelivery/--no-redelivery", "redelivers", default=None, help="Repeat failed attempts, or never."
+    "--enable/--disable", "is_enabled", default=None, help="Send events to the endpoint, or stop sending."
 )
+@click.option("--redelivery/--no-redelivery", "redelivers", default=None, help="Repeat failed attempts.")
 @json_option
 def set_(
     reference: str,
@@ -202,7 +203,7 @@ def set_(
     redelivers: bool | None,
     as_json: bool,
 ) -> None:
-    """Change an endpoint. Events that wait go to the new address.
+    """Change an endpoint. Waiting events go to the new address.
 
     A standard endpoint signs with its new and its previous secret, so the shop can change its secret at any
     time.
@@ -242,7 +243,7 @@ def set_(
 @yes_option
 @json_option
 def remove(reference: str, yes: bool, as_json: bool) -> None:
-    """Remove an endpoint. Events that wait for it are given up.
+    """Remove an endpoint. Nodetill gives up the events that wait for it.
 
     At a terminal the command waits for a confirmation.
 
@@ -252,7 +253,7 @@ def remove(reference: str, yes: bool, as_json: bool) -> None:
     with open_settings_and_database():
         row = webhook_named(reference)
         warning = f"The endpoint {reference} of seller {row.seller_id} gets no more events."
-        # The question comes before the transaction, because a waiting transaction would stop all writers.
+        # Ask before the transaction begins, because an open transaction would stop all writers.
         confirm(warning, f"Remove endpoint {reference}?", is_confirmed=yes, is_for_scripts=True)
         found = document(row)
         with database.atomic():
@@ -294,8 +295,8 @@ def test(reference: str, as_json: bool) -> None:
 
 
 def webhook_named(reference: str) -> Webhook:
-    """Return the endpoint with this id. Raise CommandError where there is none, or where it is removed."""
-    # Every id is printable ASCII, and PostgreSQL refuses a NUL.
+    """Return the endpoint with this id. Raise CommandError if there is none, or if it is removed."""
+    # Every id is printable ASCII. Do not search other text, because PostgreSQL refuses a NUL.
     valid = reference if reference.isprintable() and reference.isascii() else ""
     row = webhook_by_reference(valid)
     if row is None:
@@ -304,7 +305,7 @@ def webhook_named(reference: str) -> Webhook:
 
 
 def _awaited(row: Webhook, delivery_id: int) -> Delivery | None:
-    """Return the delivery of a test that is newer than this one, or None if none comes in time."""
+    """Wait for a test's delivery after the delivery with this id. Return None if none comes in time."""
     ends_at = time.monotonic() + MAX_WAIT_SECONDS
     while (found := trial_delivery_after(row, delivery_id)) is None and time.monotonic() < ends_at:
         disconnect()

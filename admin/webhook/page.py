@@ -1,4 +1,4 @@
-"""The documents and the pages of webhook endpoints, for `manage.py webhook`."""
+"""The output of `manage.py webhook`: endpoints as JSON documents, and as text."""
 
 from typing import Any
 
@@ -28,7 +28,6 @@ def document(webhook: Webhook) -> dict[str, Any]:
 
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:
-    """Return the fields of an attempt."""
     return {
         "delivery_id": delivery.reference,
         "at": timestamp(delivery.at),
@@ -39,7 +38,7 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """Return the document as lines for a person."""
+    """Return the document as readable lines."""
     events = found["events"]
     return facts(
         [
@@ -58,7 +57,7 @@ def page(found: dict[str, Any]) -> str:
 
 
 def list_page(found: list[dict[str, Any]]) -> str:
-    """Return the documents as a table for a person."""
+    """Return the documents as a readable table."""
     rows = [
         [
             each["webhook_id"],

@@ -12,9 +12,9 @@ from payments.status import Status
 
 
 def may_have_events(payment: PaymentRequest) -> bool:
-    """Return whether an invoice may have events though the request has none.
+    """Return whether an invoice may have events although its request has none.
 
-    It is new, was reported before, or is marked by hand.
+    This is so if the invoice is new, was reported before, or is marked by hand.
     """
     return payment.invoice_reported is not None or payment.marked is not None or not payment.revision
 
@@ -27,9 +27,9 @@ def take_events(
     tip_height: int,
     now: datetime,
 ) -> list[Body]:
-    """Return the new events of an invoice, and note them in the request. The caller stores both.
+    """Return the new events of an invoice, and add them to `invoice_reported`. The caller stores both.
 
-    The request has its new assessment, and the revision from before.
+    The request must have its new status and still its old revision.
     """
     facts = invoice_facts(
         payment, address, [output.received_output for output in outputs], tip_height=tip_height
@@ -40,7 +40,7 @@ def take_events(
 
 
 def _reported(payment: PaymentRequest, status_before: Status, now: datetime) -> Reported | None:
-    """Return what was reported. A request that had ended before the first endpoint counts as reported."""
+    """Return the last report. A request that ended before the first endpoint counts as reported."""
     is_known = payment.invoice_reported is not None or not payment.revision
     if is_known or status_before not in (Status.CONFIRMED, Status.EXPIRED):
         return Reported.from_document(payment.invoice_reported)

@@ -1,4 +1,4 @@
-"""The links of assessed requests: a single-use link becomes paid, or its money is taken back."""
+"""The changes of single-use links when their requests are assessed: paid, or no longer paid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from payments.notifications import should_email_operator
 
 @dataclass(frozen=True, slots=True)
 class LinkChange:
-    """A link that became paid or whose money was taken back, and the request whose assessment showed it."""
+    """A link that became paid or is no longer paid, and the request whose assessment changed it."""
 
     link: Link
     payment: PaymentRequest
@@ -31,10 +31,10 @@ class LinkChange:
 def store_link_changes(
     payments: Sequence[PaymentRequest], tip_height: int, now: datetime, settings: Settings
 ) -> list[LinkChange]:
-    """Store the changes of the links of these requests with their events and messages, and return them.
+    """Store the changes of these requests' links, with events and messages. Return the changes.
 
-    An event of a link belongs to the request whose assessment showed it. Must run in the transaction that
-    stored the assessments.
+    An event of a link belongs to the request whose assessment changed the link. Must run in the transaction
+    that stored the assessments.
     """
     latest = {payment.link_id: payment for payment in payments if payment.link_id is not None}
     changes = [
@@ -55,7 +55,7 @@ def store_link_changes(
 def _change(
     link: Link, payment: PaymentRequest, tip_height: int, now: datetime, settings: Settings
 ) -> LinkChange | None:
-    """Compute whether a link is paid, and store the change, if there is one."""
+    """Compute whether a link is paid. Store the change, or return None without a change."""
     was_paid = link.paid_at is not None
     facts = part_facts(link)
     is_paid_now = is_paid(link.amount, link.currency, facts, tip_height=tip_height, was_paid=was_paid)

@@ -55,8 +55,8 @@ class StatusConflict(Exception):
 class _Change:
     """The assessment of a request, with its state before and the events of the change.
 
-    `events` are for standard endpoints and emails, and `invoice_events` for the endpoints of BTCPay's kind.
-    `link_changes` has the change of its payment link, if there is one.
+    `events` are for standard endpoints and emails, and `invoice_events` are for btcpay endpoints.
+    `link_changes` has the change of the request's payment link, if there is one.
     """
 
     payment: PaymentRequest
@@ -72,7 +72,7 @@ class _Change:
 class _ReportedChange:
     """A change that may have events, with the address of its request, and its seller's endpoints by kind.
 
-    `link_id` is the public identifier of its payment link, or None.
+    `link_id` is the public id of the request's payment link, or None.
     """
 
     change: _Change
@@ -83,7 +83,7 @@ class _ReportedChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class AssessedBatch:
     """The number of changes to report in a transaction, and whether no request is left to assess."""
 
     changes: int
@@ -132,7 +132,9 @@ class Assessor:
                 return changes
             self._pulse()
 
-    def assess_batch(self, work: UnitOfWork, tip_height: int, as_of: datetime, now: datetime) -> Batch:
+    def assess_batch(
+        self, work: UnitOfWork, tip_height: int, as_of: datetime, now: datetime
+    ) -> AssessedBatch:
         """Assess the next BATCH_SIZE requests as `assess_due` does, inside the caller's unit of work."""
         payments = payments_to_reassess(tip_height, as_of, BATCH_SIZE, now=now)
         is_last = len(payments) < BATCH_SIZE
@@ -145,7 +147,7 @@ class Assessor:
             self._publish(published_height, as_of)
         lines = [line for change in changes for line in _lines(change)]
         work.after_commit(partial(self._note_commit, lines, published_height, as_of if is_last else None))
-        return Batch(len(lines) + sum(len(change.invoice_events) for change in changes), is_last)
+        return AssessedBatch(len(lines) + sum(len(change.invoice_events) for change in changes), is_last)
 
     def _note_commit(
         self, lines: Sequence[_StatusLine], published_height: int | None, published_look: datetime | None
@@ -196,7 +198,7 @@ class Assessor:
     def _reports(
         self, work: UnitOfWork, changes: Sequence[_Change], tip_height: int, now: datetime
     ) -> list[_ReportedChange]:
-        """Return the changes that have events, with their endpoints. Note the events of invoices.
+        """Return the changes that have events, with their endpoints. Update `invoice_reported` of requests.
 
         One query finds the endpoints of both kinds.
         """

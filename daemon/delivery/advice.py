@@ -22,7 +22,7 @@ _LINK_IS_CLOSED = (
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The first words of a subject, and the paragraphs of the email. A command is between backticks."""
+    """The beginning of a subject, and the paragraphs of the email. A command is between backticks."""
 
     headline: str
     paragraphs: tuple[str, ...]
@@ -203,7 +203,7 @@ def _overpaid(document: Document) -> tuple[str, ...]:
 
 
 def _caution(document: Document) -> tuple[str, ...]:
-    """Return a warning where the money may be sent back before it is confirmed.
+    """Return a warning if the operator could send money back before it is confirmed.
 
     A customer can take such a refund and then double-spend the payment.
     """

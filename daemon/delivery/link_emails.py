@@ -1,4 +1,4 @@
-"""The email to the operator about a payment link that became paid, or whose money was taken back."""
+"""The email to the operator about a payment link that became paid or is no longer paid."""
 
 from collections.abc import Iterator
 
@@ -45,7 +45,7 @@ def _advice(event_type: LinkEvent, document: Document) -> Advice:
     return Advice(
         "URGENT: link no longer paid",
         (
-            f"A double-spend or a reorg took money of this link back. {missing}".rstrip(),
+            f"Money of this link is gone, because of a double-spend or a reorg. {missing}".rstrip(),
             (
                 "Stop the delivery. If you have delivered already, contact the customer. "
                 "You will get another email if the link is paid again."
@@ -101,7 +101,7 @@ def _amount(document: Document, field: str) -> str:
 
 
 def _subject(headline: str, document: Document, seller_name: str) -> str:
-    """Return the subject. It shortens the seller and the title."""
+    """Return the subject, with the seller's name and the title shortened."""
     network = document["network"]
     mark = f"[{network_label(network)}] " if network is not None and is_test_network(network) else ""
     amount = "amount_fiat" if document["amount_fiat"] else "paid_fiat"

@@ -54,10 +54,10 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
 
 MAX_IN_FLIGHT = 200
-"""The limit of webhooks in flight to working endpoints. Each webhook uses a thread and a socket."""
+"""The maximum number of webhooks in flight to working endpoints. Each uses a thread and a socket."""
 
 MAX_IN_FLIGHT_TO_FAILING = 100
-"""The limit of webhooks in flight to endpoints that failed the last time. The two limits are separate."""
+"""The maximum number of webhooks in flight to endpoints that failed last time. Both limits are separate."""
 
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
@@ -88,13 +88,12 @@ class _Outcome:
 
     @property
     def attempt(self) -> Attempt:
-        """Return the attempt for the database."""
         error = None if self.failure is None else str(self.failure)
         return Attempt(self.ended_at, self.retry_from, self.http_code, error)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the message's counts of HTTP errors that this outcome raises."""
+        """Return the message's counts of HTTP errors, increased by this outcome."""
         code, message = self.http_code, self.message
         if code is not None and is_server_error(code):
             return {"server_errors": message.server_errors + 1}
@@ -103,7 +102,7 @@ class _Outcome:
         return {}
 
     def is_last(self) -> bool:
-        """Return whether no other attempt follows a failure, whatever the schedule allows."""
+        """Return whether no other attempt follows this failure, even if the schedule has one."""
         webhook = self.message.webhook if self.message.webhook_id is not None else None
         if isinstance(self.failure, PermanentFailure) or self.message.is_test:
             return True
@@ -116,7 +115,7 @@ class _Outcome:
 class OutboxWorker(Worker):
     """A thread that sends the messages of the outbox.
 
-    `clock` returns the time of day. `monotonic` returns seconds, which a change of the clock does not affect.
+    `clock` returns the time of day. `monotonic` returns seconds that no change of the clock affects.
     Retries use `monotonic`.
     """
 
@@ -140,7 +139,7 @@ class OutboxWorker(Worker):
         self._start_thread = start_thread
 
         self._started_at = clock(), monotonic()
-        self._on_their_way: set[str] = set()
+        self._in_flight: set[str] = set()
         self._failing: set[str] = set()
         self._outcomes: deque[_Outcome] = deque()
         self._sends = count(1)
@@ -152,7 +151,7 @@ class OutboxWorker(Worker):
         return POLL_SECONDS
 
     def _is_idle(self) -> bool:
-        return not self._on_their_way
+        return not self._in_flight
 
     def _step(self) -> None:
         self._mark_outcomes()
@@ -171,12 +170,12 @@ class OutboxWorker(Worker):
         return started_at + timedelta(seconds=self._monotonic() - started_seconds)
 
     def _send_due(self) -> None:
-        """Send the next message of each due queue: webhooks, then emails, whose text takes longer to write.
+        """Send the next message of each due queue: first webhooks, then emails, which take longer to write.
 
-        Among the webhooks, the queue that has waited the longest comes first.
+        The webhook queue that has waited the longest comes first.
         """
         now = self._retry_time()
-        free = [queue for queue in due_queues(now) if queue not in self._on_their_way]
+        free = [queue for queue in due_queues(now) if queue not in self._in_flight]
         for queue in sorted(free, key=lambda name: (name == EMAIL, self._last_sends.get(name, 0))):
             if self._has_room(queue):
                 self._send_next(queue, now)
@@ -184,7 +183,7 @@ class OutboxWorker(Worker):
     def _has_room(self, queue: str) -> bool:
         if queue == EMAIL:
             return True
-        others = self._on_their_way - {EMAIL}
+        others = self._in_flight - {EMAIL}
         if queue in self._failing:
             return len(others & self._failing) < MAX_IN_FLIGHT_TO_FAILING
         return len(others - self._failing) < MAX_IN_FLIGHT
@@ -196,13 +195,13 @@ class OutboxWorker(Worker):
             # them.
             self.wake()
             return
-        self._on_their_way.add(queue)
+        self._in_flight.add(queue)
         self._last_sends[queue] = next(self._sends)
         try:
             self._start_thread(partial(self._deliver, message))
         except RuntimeError as error:
             # The system can start no more threads now.
-            self._on_their_way.remove(queue)
+            self._in_flight.remove(queue)
             log.warning("message not begun", **_facts(message), reason=str(error))
 
     def _deliver(self, message: Message) -> None:
@@ -244,7 +243,7 @@ class OutboxWorker(Worker):
             log_outcome = self._mark(outcome)
             self._outcomes.popleft()
             queue = outcome.message.queue
-            self._on_their_way.remove(queue)
+            self._in_flight.remove(queue)
             (self._failing.discard if outcome.failure is None else self._failing.add)(queue)
             log_outcome()
 

@@ -14,7 +14,14 @@ from daemon.delivery.superseding import (
     try_stuck_again,
 )
 from daemon.unit_of_work import unit_of_work
-from models.db.connection import database, execute_many, fetch_one, get_row, snapshot, with_paramstyle
+from models.db.connection import (
+    execute,
+    execute_many,
+    fetch_one,
+    get_row,
+    snapshot,
+    statement,
+)
 from models.db.leadership import check_epoch
 from models.delivery import add_delivery
 from models.link import Link
@@ -38,12 +45,12 @@ _SCHEDULE = (
     timedelta(hours=10),
     timedelta(hours=14),
 )
-# All pauses together are just under 3 days. The limit counts attempts and not the message's age, so a message
-# still gets all its attempts after the daemon was off for a week.
+# All pauses together are just under 3 days. The limit is the number of attempts and not the message's age. So
+# a message still gets all its attempts after the daemon was off for a week.
 _SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
 _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
 
-# Each condition is the same as in an index, word for word, so that the database uses the index.
+# Each condition must be the text of an index, because only then the database uses the index.
 _FRESH = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts = 0"
 _RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
 
@@ -52,7 +59,7 @@ _RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
 class Attempt:
     """An attempt to send a message. `error` is None if the recipient accepted the message.
 
-    `ended_at` is a time of day. `retry_from` is the same moment by the clock of the schedule. `http_code` is
+    `ended_at` is a time of day. `retry_from` is the same moment on the clock of the schedule. `http_code` is
     the status of a webhook's HTTP response, or None without a response.
     """
 
@@ -70,45 +77,48 @@ class _Candidate(NamedTuple):
 
 
 def next_attempt(attempts: int, channel: str) -> timedelta | None:
-    """Return the pause after `attempts` failed attempts, or None to give up. docs/spec.md 5."""
+    """Return the pause after `attempts` failed attempts, or None to give up (docs/spec.md 5)."""
     schedule = _SCHEDULE_OF_EMAIL if channel == EMAIL else _SCHEDULE
     return schedule[attempts - 1] if attempts <= len(schedule) else None
 
 
 def due_queues(now: datetime) -> list[str]:
     """Return the queues that have a fresh message, or a due retry."""
-    # Each step of the recursion finds the next queue by the index, without a scan of the queue before it.
+    # Each step of the recursion finds the next queue by the index, without a scan of the previous queue.
     # A fresh message is always due, even if the clock was wrong when the message was stored.
-    # The text contains only constants of this module.
-    query = f"""
+    query = statement(
+        """
         WITH RECURSIVE fresh (queue) AS (
-            SELECT min(queue) FROM message WHERE {_FRESH}
+            SELECT min(queue) FROM message WHERE {fresh}
             UNION ALL
-            SELECT (SELECT min(queue) FROM message WHERE {_FRESH} AND queue > fresh.queue)
+            SELECT (SELECT min(queue) FROM message WHERE {fresh} AND queue > fresh.queue)
             FROM fresh WHERE fresh.queue IS NOT NULL
         ), retry (queue) AS (
-            SELECT min(queue) FROM message WHERE {_RETRY}
+            SELECT min(queue) FROM message WHERE {retry}
             UNION ALL
-            SELECT (SELECT min(queue) FROM message WHERE {_RETRY} AND queue > retry.queue)
+            SELECT (SELECT min(queue) FROM message WHERE {retry} AND queue > retry.queue)
             FROM retry WHERE retry.queue IS NOT NULL
         )
         SELECT queue FROM fresh WHERE queue IS NOT NULL
         UNION
         SELECT queue FROM retry WHERE
-            (SELECT min(next_attempt_at) FROM message WHERE {_RETRY} AND message.queue = retry.queue) <= ?
-        """  # noqa: S608
+            (SELECT min(next_attempt_at) FROM message WHERE {retry} AND message.queue = retry.queue) <= ?
+        """,
+        fresh=_FRESH,
+        retry=_RETRY,
+    )
     stored_now = Message.next_attempt_at.db_value(now)
-    return [queue for (queue,) in database.execute_sql(with_paramstyle(query), (stored_now,)).fetchall()]
+    return [queue for (queue,) in execute(query, stored_now).fetchall()]
 
 
 def next_message(queue: str, now: datetime) -> Message | None:
     """Return the next message of a queue: a fresh message, else the retry that has been due the longest.
 
-    Messages of one payment to one recipient keep their order. A message that waits for an earlier message is
-    held back, unless it may pass the earlier one (daemon/delivery/superseding.py).
+    Messages of one payment to one recipient keep their order. A message waits for an earlier message, unless
+    it may pass that message (daemon/delivery/superseding.py).
 
-    Return None if all messages of this step wait, and then call again. Raise LockLost if another daemon has
-    taken over.
+    Return None if all messages of this step wait. The caller then calls again. Raise LockLost if another
+    daemon has taken over.
     """
     stored_now = Message.next_attempt_at.db_value(now)
     for condition, order, parameters in (
@@ -169,13 +179,13 @@ def mark_delayed(message: Message, attempt: Attempt, next_attempt_at: datetime, 
 
 
 def mark_extra_attempt(message: Message, attempt: Attempt, **counts: int) -> None:
-    """Store that an attempt beside the schedule failed. The schedule goes on as before it."""
+    """Store that an attempt beside the schedule failed. The schedule does not change."""
     back = {"attempts": message.attempts, "next_attempt_at": message.hurried_from}
     _update(message, attempt, last_error=attempt.error, **back, **counts)
 
 
 def mark_given_up(message: Message, attempt: Attempt, **counts: int) -> None:
-    """Store that the last attempt failed, so that no other attempt follows. A test needs no decision."""
+    """Store that the last attempt failed, and none follows. A failed test needs no decision."""
     acknowledged = {"acknowledged_at": attempt.ended_at} if message.is_test else {}
     _update(
         message,
@@ -191,7 +201,7 @@ def mark_given_up(message: Message, attempt: Attempt, **counts: int) -> None:
 def clamp_retry_times(now: datetime) -> None:
     """Shorten every wait that is longer than its step of the schedule, because the clock may have been wrong.
 
-    Release also each message that waits for a message which is not pending.
+    Also release each message that waits for a message that is no longer pending.
     """
     steps = [(channel, *step) for channel, schedule in _SCHEDULES for step in enumerate(schedule, start=1)]
     latest = f"CASE {'WHEN channel = ? AND attempts = ? THEN CAST(? AS BIGINT) ' * len(steps)}END"
@@ -204,24 +214,29 @@ def clamp_retry_times(now: datetime) -> None:
         SELECT 1 FROM message AS other
         WHERE other.id = message.waits_for AND other.next_attempt_at IS NOT NULL)"""
     with unit_of_work("messages-brought-forward"):
-        # The text contains only constants of this module.
-        query = f"UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}"  # noqa: S608
-        database.execute_sql(with_paramstyle(query), parameters * 2)
-        database.execute_sql(release)
+        query = statement(
+            "UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}", latest=latest
+        )
+        execute(query, *parameters * 2)
+        execute(release)
 
 
 def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> list[_Candidate]:
-    # The text contains only constants of this module.
-    query = f"""
+    query = statement(
+        """
         SELECT id, (
             SELECT max(earlier.id) FROM message AS earlier
             WHERE earlier.payment_id = message.payment_id AND earlier.channel = message.channel
                 AND earlier.recipient = message.recipient AND earlier.id < message.id
                 AND earlier.next_attempt_at IS NOT NULL AND earlier.passed_at IS NULL
         )
-        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {BATCH_SIZE}
-        """  # noqa: S608
-    return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
+        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {batch_size}
+        """,
+        condition=condition,
+        order=order,
+        batch_size=BATCH_SIZE,
+    )
+    return [_Candidate(*row) for row in execute(query, *parameters).fetchall()]
 
 
 def _hold_back(waiting: Sequence[_Candidate], now: datetime) -> None:

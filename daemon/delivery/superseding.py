@@ -1,42 +1,46 @@
-"""The order of an invoice's webhooks at a btcpay endpoint.
+"""The order in which a btcpay endpoint receives the events of an invoice.
 
-A shop's plug-in can fail at one event for ever, such as a change of status that the shop forbids. After
-four answers with HTTP 5xx to this event, later events of the invoice may pass. Once the endpoint has accepted
-a later event, the older one is superseded, because it would move the order back.
+A plug-in can refuse one event for ever, for example a change of status that the shop forbids. After four
+responses with HTTP 5xx, that event is stuck, and later events of the invoice may pass it. When the endpoint
+accepts a later event, Nodetill drops the stuck event as superseded. Otherwise the stuck event could set the
+shop's order back to an older status.
 
-A later event passes only directly after the older one has failed once more. So after an outage the older one
-is tried first, and arrives. While the whole shop fails, nothing passes. The whole shop fails if a pending
-message of another invoice has failed since the endpoint last accepted something.
+A later event may pass only directly after the stuck event has failed once more. So after an outage Nodetill
+sends the stuck event first, and the endpoint accepts it. While the whole shop fails, no event passes. The
+whole shop fails if a pending message of another invoice has failed since the endpoint's last acceptance.
 """
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from models.db.connection import database, fetch_all, with_paramstyle
+from models.db.connection import execute, fetch_all, statement
 from models.outbox import WEBHOOK, Message
 from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import MIN_SERVER_ERRORS
 
 _MAX_READ = 500
-"""The newest deliveries that are read for the decision. Two failing invoices are enough."""
+"""The number of newest deliveries in which to look for failing invoices. Two such invoices are enough."""
 
-# The condition of the index message_retry, word for word.
+# The condition must be the text of the index message_retry.
 _STUCK = """SELECT * FROM message WHERE queue = ? AND next_attempt_at IS NOT NULL AND waits_for IS NULL
     AND attempts > 0 AND server_errors >= ?"""
 
-_FAILING = f"""
+_FAILING = statement(
+    """
     SELECT DISTINCT payment_id FROM (
         SELECT message.payment_id FROM delivery JOIN message ON message.id = delivery.message_id
         WHERE delivery.webhook_id = ? AND delivery.id > coalesce(
             (SELECT max(id) FROM delivery WHERE webhook_id = ? AND error IS NULL), 0
         ) AND message.payment_id IS NOT NULL AND message.next_attempt_at IS NOT NULL
-        ORDER BY delivery.id DESC LIMIT {_MAX_READ}
+        ORDER BY delivery.id DESC LIMIT {max_read}
     ) AS newest LIMIT 2
-    """  # noqa: S608 (the text contains only a constant of this module)
+    """,
+    max_read=_MAX_READ,
+)
 
 
 def supersede_older(message: Message) -> list[Message]:
-    """Drop the pending messages that are older than this accepted one, of the same invoice. Return them.
+    """Drop the invoice's pending messages that are older than this accepted message. Return them.
 
     Must run inside the transaction that stores the acceptance.
     """
@@ -54,16 +58,16 @@ def supersede_older(message: Message) -> list[Message]:
 
 
 def failing_payments(webhook: Webhook) -> set[int]:
-    """Return the invoices whose pending messages failed since the last acceptance, at most two of them."""
-    rows = database.execute_sql(with_paramstyle(_FAILING), (webhook.id, webhook.id)).fetchall()
+    """Return at most two invoices whose pending messages failed since the endpoint's last acceptance."""
+    rows = execute(_FAILING, webhook.id, webhook.id).fetchall()
     return {payment_id for (payment_id,) in rows}
 
 
 def try_stuck_again(webhook: Webhook, failing: set[int], now: datetime) -> None:
-    """Make each stuck event due for which others wait, because the whole shop failed and works again.
+    """Make each stuck event due that has waiting events behind it, if the whole shop failed until now.
 
-    `failing` has the failing invoices before the endpoint accepted something. Must run inside the transaction
-    that stores the acceptance.
+    `failing` has the invoices that failed before this acceptance. Must run inside the transaction that stores
+    the acceptance.
     """
     stuck = fetch_all(Message, _STUCK, webhook.queue, MIN_SERVER_ERRORS) if failing else []
     held = [each.id for each in stuck if failing - {each.payment_id}]
@@ -73,9 +77,9 @@ def try_stuck_again(webhook: Webhook, failing: set[int], now: datetime) -> None:
 
 
 def attempt_now(message_ids: Iterable[int], now: datetime) -> None:
-    """Make those of the messages due that are stuck, because later events wait for them now.
+    """Make the stuck messages among these due, because later events now wait for them.
 
-    This attempt does not count in the schedule.
+    The extra attempt does not count in the schedule.
     """
     is_later = (Message.next_attempt_at > now) & Message.hurried_from.is_null()
     of_btcpay = Message.webhook.in_(Webhook.select(Webhook.id).where(Webhook.kind == BTCPAY))
@@ -85,10 +89,10 @@ def attempt_now(message_ids: Iterable[int], now: datetime) -> None:
 
 
 def let_later_events_pass(message: Message, server_errors: int, now: datetime) -> None:
-    """Let a later event that exists now pass this one, which has just failed, if this one is stuck.
+    """Let one later event that exists now pass this message, which has just failed, if it is stuck.
 
-    If this event has passed earlier ones itself, these must fail again before another event passes.
-    `server_errors` is the new count, if this attempt ended with HTTP 5xx, and else 0. Must run inside the
+    If this message has itself passed earlier ones, they must fail again before another event passes.
+    `server_errors` is the new count if this attempt ended with HTTP 5xx, and otherwise 0. Must run inside the
     transaction that stores the failure.
     """
     if message.payment_id is None:

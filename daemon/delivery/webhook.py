@@ -1,4 +1,4 @@
-"""Webhooks by Standard Webhooks (https://www.standardwebhooks.com), and webhooks in BTCPay's form."""
+"""Posts webhooks in the form of Standard Webhooks (https://www.standardwebhooks.com), or in BTCPay's form."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,15 +8,15 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from config import HostList, Proxy
 from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
-from daemon.net.http_client import HttpResponse, exchange
+from daemon.net.http_client import HttpResponse, request
 from payments.greenfield.delivery import SIGNATURE_HEADER, signature
 
 DEADLINE_SECONDS = 10.0
 BTCPAY_DEADLINE_SECONDS = 30.0
-"""A shop's plug-in calls the API and sends emails before it answers. BTCPay Server waits for 100 s."""
+"""A plug-in may call the API and send emails before it responds. BTCPay Server waits for 100 s."""
 
 BODY_SECONDS = 1.0
-"""The longest wait for the body of a response. Only the status matters. The body is read as a courtesy."""
+"""The maximum wait for the body of a response. Nodetill reads the body, but uses only the status."""
 
 MAX_RESPONSE_BYTES = 64 * 1024
 GONE = 410
@@ -25,7 +25,7 @@ GONE = 410
 class WebhookSender:
     """Posts events to the webhook addresses of the sellers.
 
-    A webhook may call `private_hosts`, although they are not public, even if a seller set the address.
+    A webhook may go to `private_hosts`, even if a seller set its address and the host is not public.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class WebhookSender:
         *,
         is_public_only: bool = False,
     ) -> int:
-        """Post `body`, signed with each of `secrets`. Return the status with which the seller accepted it.
+        """Post `body`, signed with each of `secrets`. Return the 2xx status of the response.
 
-        A 2xx status within `deadline_seconds` is a delivery, even if the body of the response fails.
+        A 2xx status within `deadline_seconds` is a delivery, even if the rest of the response fails.
         `is_public_only` refuses hosts in private networks. Raise TemporaryFailure, or PermanentFailure for
         410 Gone.
         """
@@ -65,7 +65,7 @@ class WebhookSender:
         The time limit is `BTCPAY_DEADLINE_SECONDS`.
         """
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(secret, body)}
-        response = self._exchange(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
+        response = self._request(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
         return _accepted_status(response)
 
     def post(
@@ -78,20 +78,20 @@ class WebhookSender:
         *,
         is_public_only: bool = False,
     ) -> HttpResponse:
-        """Post `body` as `send` does, and return the response of any status. Raise TemporaryFailure."""
+        """Post `body` as `send` does, and return the response with any status. Raise TemporaryFailure."""
         headers = {
             "Content-Type": "application/json",
             "webhook-id": event_reference,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
-        return self._exchange(url, headers, body, self._deadline_seconds, is_public_only)
+        return self._request(url, headers, body, self._deadline_seconds, is_public_only)
 
-    def _exchange(
+    def _request(
         self, url: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float, is_public_only: bool
     ) -> HttpResponse:
         try:
-            return exchange(
+            return request(
                 "POST",
                 url,
                 headers=headers,
@@ -107,7 +107,8 @@ class WebhookSender:
 
     def _may_connect(self, host: str, address: IPAddress | None) -> bool:
         if address is None:
-            # The proxy looks up the name. So this machine can check the name, and the proxy the address.
+            # The proxy looks up the name. So this machine can check only the name. The proxy must check the
+            # address.
             return is_public_name(host) or self._private_hosts.has_name(host)
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
 

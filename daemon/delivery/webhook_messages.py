@@ -1,4 +1,4 @@
-"""The webhooks of the outbox: their bodies, and the endpoints that get them."""
+"""Send a webhook of the outbox: find its endpoint, and write its body."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -34,7 +34,7 @@ class SendsWebhooks(Protocol):
 def send_webhook(sender: SendsWebhooks, message: Message, now: datetime) -> int | None:
     """Send the message to its endpoint, and return the HTTP status.
 
-    The endpoint's present address and secrets count. Raise TemporaryFailure or PermanentFailure.
+    Use the endpoint's current address and secrets. Raise TemporaryFailure or PermanentFailure.
     """
     webhook, url = _open_webhook(message)
     is_public_only = webhook.needs_public_address
@@ -52,7 +52,7 @@ def send_webhook(sender: SendsWebhooks, message: Message, now: datetime) -> int 
 
 
 def rendered(render: Callable[..., Any], *arguments: Any) -> Any:
-    """Return the result of `render`. Raise PermanentFailure on an error, so that the queue continues."""
+    """Return the result of `render`. Raise PermanentFailure for any error, so that the queue continues."""
     try:
         return render(*arguments)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -62,7 +62,7 @@ def rendered(render: Callable[..., Any], *arguments: Any) -> Any:
 def _open_webhook(message: Message) -> tuple[Webhook, str]:
     """Return the endpoint of a message, and its address.
 
-    Raise PermanentFailure if the endpoint gets no messages any more.
+    Raise PermanentFailure if the endpoint was removed or disabled, or has no address.
     """
     webhook: Webhook | None = message.webhook if message.webhook_id is not None else None
     if webhook is None or webhook.url is None or webhook.seller.removed_at is not None:

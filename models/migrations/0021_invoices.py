@@ -1,4 +1,4 @@
-"""Add what a request is as an invoice of BTCPay's Greenfield API, and the shop's own name of its order."""
+"""Add the columns of invoices of BTCPay's Greenfield API, and `order_id`, the shop's own order number."""
 
 from typing import Any
 

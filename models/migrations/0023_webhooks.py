@@ -1,7 +1,7 @@
 """Add webhook endpoints, several for each seller, and a record of each attempt to deliver a webhook.
 
-Each seller's address and secrets of before move to an endpoint of their own, even without an address, because
-messages may still wait for it. Pending messages keep their ids, their order and their schedule.
+The address and secrets of each seller move to an endpoint of its own, even without an address, because
+messages may still wait for this endpoint. Pending messages keep their ids, their order and their schedule.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def up(_migrator: SchemaMigrator, db: Any) -> None:
     _move_endpoints(db)
     for column in _COLUMNS:
         db.execute_sql(f"ALTER TABLE message ADD COLUMN {column.format(big=big)}")
-    # A message of an invoice has no event, and a test has no request, either.
+    # A message of an invoice has no event. A test has no event and no request.
     for column in ("event_id", "payment_id"):
         db.execute_sql(f"ALTER TABLE message ALTER COLUMN {column} DROP NOT NULL")
     _address_messages(db)

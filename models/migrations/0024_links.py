@@ -52,7 +52,8 @@ def up(migrator: SchemaMigrator, db: Any) -> None:
     for name, columns, condition in (
         ("payment_link_waiting", "link_id", "link_id IS NOT NULL AND status = 'new'"),
         ("payment_link_money", "link_id, id, link_units", "link_id IS NOT NULL AND received_sats > 0"),
-        # The last condition is always true. It keeps this index from queries for which another one is better.
+        # The condition `id > 0` is always true. With it, the database uses this index only for queries that
+        # have it, too.
         ("payment_link", "link_id, id", "link_id IS NOT NULL AND id > 0"),
     ):
         db.execute_sql(f"CREATE INDEX {name} ON payment_request ({columns}) WHERE {condition}")

@@ -1,4 +1,4 @@
-"""Messages that Nodetill has given up, with their endpoints and the answers."""
+"""Messages that Nodetill has given up, with their endpoints and responses."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ MAX_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class FailedDelivery:
-    """A message that was given up. `is_queued`: the daemon will send it again."""
+    """A message that was given up. `is_queued` means that a redelivery waits for the daemon."""
 
     reference: str
     event_reference: str

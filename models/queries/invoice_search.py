@@ -19,11 +19,11 @@ from payments.status import Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceSearch:
-    """The filters of a list. An invoice has to match all of them. Empty ones and None match any invoice.
+    """The filters of a list. An invoice must match all of them. An empty filter and None match any invoice.
 
-    An invoice has one of the `order_ids`, and one of the `statuses`. `created_after` is the earliest time of
-    creation, and `created_before` the first time that is too late. `text` is searched as in other lists, and
-    in the metadata.
+    An invoice matches if it has one of the `order_ids` and one of the `statuses`. `created_after` is the
+    earliest time of creation, and `created_before` is the first time that is too late. The search finds
+    `text` where the other lists find it, and in the metadata.
     """
 
     seller_id: str
@@ -104,7 +104,7 @@ _UNMARKED: Mapping[InvoiceStatus, Callable[[], Any]] = MappingProxyType(
         InvoiceStatus.INVALID: _has_lost_its_money,
     }
 )
-"""The conditions of `payments.greenfield.state.state_of`. A test compares them."""
+"""The conditions match `payments.greenfield.state.state_of`. A test compares both."""
 
 _MARKS: Mapping[InvoiceStatus, Mark] = MappingProxyType(
     {InvoiceStatus.SETTLED: Mark.SETTLED, InvoiceStatus.INVALID: Mark.INVALID}
@@ -112,7 +112,7 @@ _MARKS: Mapping[InvoiceStatus, Mark] = MappingProxyType(
 
 
 def _contains(text: str) -> Any:
-    # The metadata is stored as JSON, in which a quotation mark has a backslash before it.
+    # The database stores the metadata as JSON, which puts a backslash before a quotation mark.
     escaped = json.dumps(text, ensure_ascii=False)[1:-1]
-    # The cast lets peewee compare the column with text, and not with a document.
+    # Because of the cast, peewee compares the column with text and not with JSON.
     return has_text(text) | contains(escaped, PaymentRequest.metadata.cast("text"))

@@ -1,4 +1,4 @@
-"""The requests of payment links: the money that they brought, and the requests that wait for money."""
+"""Queries about the requests of payment links: their money, and the requests that wait for money."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,9 @@ from decimal import Decimal
 
 from models.db.connection import (
     chunked,
-    database,
+    execute,
     fetch_all,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.link import Link, links_by_id
 from models.output import outputs_by_address
@@ -22,7 +21,7 @@ from payments.status import Status
 
 MAX_LISTED_PAYMENTS = 20
 
-# The conditions are those of partial indexes.
+# Each condition must be the text of a partial index.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
 _WAITING = "link_id = ? AND status = 'new'"
 _ALL = "link_id = ? AND id > 0"
@@ -30,11 +29,10 @@ _ALL = "link_id = ? AND id > 0"
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """A link with what its requests brought.
+    """A link with the money of its requests.
 
     `payments` are its newest requests to which money came, at most MAX_LISTED_PAYMENTS. `payment_count` is
-    the number of all of them. `late_sats` is the money that came too late, and about which nobody has
-    decided.
+    the number of all such requests. `late_sats` is the money that came too late and waits for a decision.
     """
 
     link: Link
@@ -44,7 +42,6 @@ class LinkFacts:
     late_sats: int
 
     def status(self, now: datetime) -> LinkStatus:
-        """Return the status of the link."""
         return link_status(
             is_covered=self.balance.is_covered,
             is_paid=self.link.paid_at is not None,
@@ -54,7 +51,6 @@ class LinkFacts:
         )
 
     def document(self, now: datetime, *, network: str | None, public_url: str) -> LinkDocument:
-        """Return the document of the link."""
         return link_document(
             self.link,
             self.balance,
@@ -68,7 +64,7 @@ class LinkFacts:
 
 
 def link_facts(link: Link) -> LinkFacts:
-    """Return the link with what its requests brought. Must run in the snapshot that read the link."""
+    """Return the link with the money of its requests. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 
 
@@ -81,8 +77,10 @@ def _single_use_facts(link: Link) -> LinkFacts:
 
 
 def _reusable_facts(link: Link) -> LinkFacts:
-    query = f"SELECT count(*), sum(link_units) FROM payment_request WHERE {_WITH_MONEY}"  # noqa: S608
-    count, units = database.execute_sql(with_paramstyle(query), (link.id,)).fetchone()
+    query = statement(
+        "SELECT count(*), sum(link_units) FROM payment_request WHERE {where}", where=_WITH_MONEY
+    )
+    count, units = execute(query, link.id).fetchone()
     paid = from_units(int(units or 0), link.currency)
     newest = requests_with_money(link, MAX_LISTED_PAYMENTS)
     found = LinkBalance(paid, None, is_covered=False)
@@ -90,9 +88,11 @@ def _reusable_facts(link: Link) -> LinkFacts:
 
 
 def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRequest]:
-    """Return the link's requests to which money came, oldest first, or the newest ones, newest first."""
-    # The text contains only constants of this module.
-    query = f"SELECT * FROM payment_request WHERE {_WITH_MONEY} ORDER BY id"  # noqa: S608
+    """Return the link's requests to which money came, oldest first.
+
+    With `newest`, return only that many of the newest requests, newest first.
+    """
+    query = statement("SELECT * FROM payment_request WHERE {where} ORDER BY id", where=_WITH_MONEY)
     if newest is None:
         return fetch_all(PaymentRequest, query, link.id)
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
@@ -109,7 +109,7 @@ def requests_with_late_money(link: Link) -> list[PaymentRequest]:
 
 
 def late_sats_of(payment: PaymentRequest) -> int:
-    """Return the money of a request that came too late, and about which nobody has decided."""
+    """Return the money of a request that came too late and waits for a decision."""
     counted = payment.counted_sats or 0
     return late_sats(Status(payment.status), payment.received_sats, counted, payment.acknowledged_sats)
 
@@ -131,38 +131,32 @@ def part_facts(link: Link) -> list[PartFacts]:
     ]
 
 
-def newest_links(limit: int, seller_id: str | None = None, older_than: Link | None = None) -> list[Link]:
-    """Return the links of one seller or of all, newest first, after this one."""
-    query = Link.select().order_by(Link.id.desc()).limit(limit)
-    if seller_id is not None:
-        query = query.where(Link.seller == seller_id)
-    if older_than is not None:
-        query = query.where(Link.id < older_than.id)
-    return list(query)
-
-
 def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
     """Return the link's newest requests, the newest first."""
-    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    query = statement("SELECT * FROM payment_request WHERE {where} ORDER BY id DESC LIMIT ?", where=_ALL)
     return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:
     """Return the link's requests to which nothing came and that have not expired, the oldest first."""
-    query = f"SELECT * FROM payment_request WHERE {_WAITING} ORDER BY expires_at LIMIT ?"  # noqa: S608
+    query = statement(
+        "SELECT * FROM payment_request WHERE {where} ORDER BY expires_at LIMIT ?", where=_WAITING
+    )
     return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def newest_times(link: Link, limit: int) -> list[datetime]:
     """Return the times at which the link's newest requests were made, the newest first."""
-    query = f"SELECT created_at FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    rows = database.execute_sql(with_paramstyle(query), (link.id, limit)).fetchall()
+    query = statement(
+        "SELECT created_at FROM payment_request WHERE {where} ORDER BY id DESC LIMIT ?", where=_ALL
+    )
+    rows = execute(query, link.id, limit).fetchall()
     times = (PaymentRequest.created_at.python_value(created_at) for (created_at,) in rows)
     return [time for time in times if time is not None]
 
 
 def link_references(payments: Sequence[PaymentRequest]) -> dict[int, str]:
-    """Return the public identifiers of the links of these requests, by the id of the link."""
+    """Return the public ids of the links of these requests, by the id of the link's row."""
     ids = {payment.link_id for payment in payments if payment.link_id is not None}
     return {link_id: link.reference for link_id, link in links_by_id(ids).items()} if ids else {}
 
@@ -171,21 +165,20 @@ def open_link_counts() -> dict[bool, int]:
     """Return the number of links that are neither closed nor paid, by `is_reusable`."""
     query = """SELECT is_reusable, count(*) FROM link WHERE closed_at IS NULL AND paid_at IS NULL
         GROUP BY is_reusable"""
-    counts = {bool(is_reusable): int(count) for is_reusable, count in database.execute_sql(query).fetchall()}
+    counts = {bool(is_reusable): int(count) for is_reusable, count in execute(query).fetchall()}
     return {False: 0, True: 0} | counts
 
 
 def created_link_count() -> int:
-    """Return the number of links that were ever created, which is the id of the newest."""
-    (newest,) = database.execute_sql("SELECT MAX(id) FROM link").fetchone()
+    """Return the number of links that were ever created, which is the newest link's row id."""
+    (newest,) = execute("SELECT MAX(id) FROM link").fetchone()
     return int(newest or 0)
 
 
 def single_use_links(link_ids: Sequence[int]) -> list[Link]:
-    """Return those of these links that are single-use, in the order of their ids."""
+    """Return the single-use links among these, in the order of their ids."""
     found: list[Link] = []
     for batch in chunked(link_ids):
-        # The text contains only placeholders.
-        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)}) AND NOT is_reusable ORDER BY id"  # noqa: S608
-        found += fetch_all(Link, query, *batch)
+        query = "SELECT * FROM link WHERE id IN ? AND NOT is_reusable ORDER BY id"
+        found += fetch_all(Link, query, batch)
     return found

@@ -21,7 +21,7 @@ _MAX_EXPONENT = 100
 
 
 def read_currency(value: object) -> str:
-    """Return the currency of a request that a shop means. Case and outer spaces do not matter.
+    """Return the request's currency for the code that a shop sent. Ignore case and outer spaces.
 
     Raise AmountError.
     """
@@ -40,8 +40,8 @@ def currency_name(currency: str) -> str:
 def read_amount(value: object, currency: str) -> Decimal:
     """Return an amount that a shop sent as text or as a JSON number, rounded half away from zero.
 
-    Raise AmountError for an amount that is not above zero. BTCPay makes an invoice without a price if there
-    is no amount, and settles an invoice of zero at once. Nodetill makes neither.
+    Raise AmountError for an amount that is not above zero. Without an amount, BTCPay makes an invoice that
+    any payment settles. BTCPay settles an invoice of zero at once. Nodetill makes neither.
     """
     number = _number(value)
     if number is None:
@@ -60,11 +60,11 @@ def format_amount(amount: Decimal, currency: str) -> str:
 
 
 def paid_amount(facts: InvoiceFacts) -> str:
-    """Return what has come, in the invoice's currency at its own price.
+    """Return the amount that has come, in the invoice's currency, at the price of the invoice.
 
-    The amount in satoshis is rounded up, and the result is rounded to the currency's decimals. Therefore the
-    exact amount in satoshis is exactly the invoice's amount, more is never less than it, and less is never as
-    much, unless it covers the invoice.
+    The amount in satoshis is rounded up, and the result is rounded to the currency's decimals. So the exact
+    amount in satoshis gives the invoice's amount, and a larger amount never gives less. A smaller amount
+    gives less, unless it covers the invoice.
     """
     asked, received_sats = Decimal(facts.amount), facts.received_sats
     paid = sats_to_fiat(received_sats, Decimal(facts.price), facts.currency)

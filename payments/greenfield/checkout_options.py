@@ -1,7 +1,7 @@
 """The options of an invoice: `checkout`, `receipt` and `additionalSearchTerms` of the body that creates it.
 
-They are stored as the shop sent them (`payment_request.checkout`), and completed only when they are read.
-Unknown members are ignored. A member of a wrong type is an error with its path.
+The database stores the options as the shop sent them (`payment_request.checkout`). A response adds the
+defaults. Unknown members are ignored. A member of a wrong type is an error with its path.
 """
 
 import re
@@ -22,7 +22,7 @@ MAX_MONITORING_SECONDS = 366 * 86_400
 _SAME = timedelta(milliseconds=1)
 RECEIPT, SEARCH_TERMS = "receipt", "additionalSearchTerms"
 
-# The names that clients send for bitcoin in the chain, in capitals and with hyphens.
+# The names that clients send for on-chain bitcoin, in capitals and with hyphens.
 _ON_CHAIN_NAMES = frozenset(
     {"BTC", "BTC-CHAIN", "BTC-ONCHAIN", "BTC-ON-CHAIN", "BTC-BITCOINLIKE", "BTC-BTCLIKE"}
 )
@@ -34,7 +34,7 @@ Faults = list[tuple[str, str]]
 """Pairs of a member's path, such as `checkout.speedPolicy`, and a sentence."""
 
 Options = dict[str, Any]
-"""The members of `checkout`, and beside them `receipt` and `additionalSearchTerms`. Each may be missing."""
+"""The members of `checkout`, and also `receipt` and `additionalSearchTerms`. Each may be missing."""
 
 
 class OptionsError(ValueError):
@@ -46,7 +46,7 @@ class OptionsError(ValueError):
 
 
 class _Refused(ValueError):
-    """A value is refused, or its part with the path `part`. The text is the sentence."""
+    """A value is refused, or its member at the path `part`. The message is the sentence for the shop."""
 
     def __init__(self, sentence: str, part: str = "") -> None:
         super().__init__(sentence)
@@ -71,7 +71,7 @@ def confirmations_asked(options: Mapping[str, Any]) -> int | None:
 
 
 def lifetime_seconds(options: Mapping[str, Any], default: int) -> float:
-    """Return the seconds for which the price holds. A longer time than a day is cut, and not refused."""
+    """Return the seconds for which the price holds, at most a day."""
     minutes = options.get("expirationMinutes")
     return default if minutes is None else min(minutes * 60, MAX_EXPIRATION_SECONDS)
 
@@ -89,7 +89,7 @@ def tolerance_percent(options: Mapping[str, Any]) -> Decimal | None:
 
 
 def checkout_document(facts: InvoiceFacts) -> dict[str, Any]:
-    """Return `checkout` of an invoice as JSON values, with the terms that hold for its request."""
+    """Return `checkout` of an invoice as JSON values, with the terms of its request."""
     sent = facts.checkout or {}
     terms = facts.terms
     tolerance = sent.get("paymentTolerance")
@@ -117,20 +117,20 @@ def receipt_document(facts: InvoiceFacts) -> dict[str, Any]:
 
 
 def redirect_url(facts: InvoiceFacts) -> str | None:
-    """Return the address of the shop's page as it was sent, with its placeholders, or None."""
+    """Return `redirectURL` as the shop sent it, with its placeholders, or None."""
     url = (facts.checkout or {}).get("redirectURL")
     return facts.redirect_url if url is None else str(url)
 
 
 def is_on_chain(name: str) -> bool:
-    """Return whether a name of a payment method means bitcoin in the chain, in any of BTCPay's versions."""
+    """Return whether any version of BTCPay uses this name for on-chain bitcoin."""
     return name.strip().upper().replace("_", "-") in _ON_CHAIN_NAMES
 
 
 def _members(
     value: Any, path: str, readers: Mapping[str, Callable[[Any], Any]], faults: Faults
 ) -> dict[str, Any]:
-    """Return the known members that are not null. Add a fault for each that is refused."""
+    """Return the known members that are not null. Add a fault for each refused member."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -145,7 +145,7 @@ def _members(
 
 
 def _read(value: Any, path: str, reader: Callable[[Any], Any], faults: Faults) -> Any:
-    """Return a member by its reader. Null, and text without content, stand for the default."""
+    """Return the value that the reader returns. Null and empty text mean the default, which is None."""
     if value is None or value == "":
         return None
     try:
@@ -180,13 +180,13 @@ def _number(value: Any, minimum: Decimal, maximum: Decimal | None = None) -> flo
     is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
     if not is_number or not minimum <= value or (maximum is not None and value > maximum):
         raise _Refused(f"must be a number {limit}")
-    # A larger number of minutes than this means the same as this.
+    # The maximum time is shorter than 10**9 minutes, so a larger number has the same effect.
     number = float(min(value, 10**9))
     return int(number) if number.is_integer() else number
 
 
 def _methods(value: Any) -> list[str] | None:
-    """Check that a list of payment methods has bitcoin in the chain. An empty list is the default."""
+    """Check that a list of payment methods includes on-chain bitcoin. An empty list means the default."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise _Refused("must be a list of names")
     if value and not any(is_on_chain(name) for name in value):
@@ -221,9 +221,9 @@ _CHECKOUT: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _minutes(time: timedelta, sent: float | None) -> float:
-    """Return the minutes that the shop sent if they hold, and otherwise whole minutes.
+    """Return the minutes that the shop sent if the request has the same time, and otherwise whole minutes.
 
-    Clients in .NET refuse fractions, and send none. The times of the invoice are exact in any case.
+    Clients in .NET refuse fractions, and send none. The times of the invoice are always exact.
     """
     if sent is not None and abs(time - timedelta(minutes=sent)) < _SAME:
         return sent
@@ -231,5 +231,5 @@ def _minutes(time: timedelta, sent: float | None) -> float:
 
 
 def _tolerance_percent(facts: InvoiceFacts) -> float:
-    """Return the tolerance in percent with two decimals, because the request has it in satoshis."""
+    """Return the request's tolerance, which is in satoshis, as a percentage with two decimals."""
     return round(100 * facts.terms.tolerance_sats / facts.terms.amount_sats, 2)

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 SIGNATURE_HEADER = "BTCPay-Sig"
-"""Some plug-ins look it up in exactly this case."""
+"""The header's name. Some plug-ins look up this exact spelling, with these capitals."""
 
 MAX_REFUSALS = 3
-"""The number of final refusals after which a message is given up."""
+"""The number of final refusals (4xx) after which Nodetill gives up a message."""
 
 MIN_SERVER_ERRORS = 4
-"""The number of HTTP 5xx after which later events of the invoice may pass, about 3 minutes."""
+"""The number of 5xx responses to an event after which later events of the invoice may pass it.
+
+The schedule reaches the fourth attempt after about 3 minutes.
+"""
 
 INVOICE_EVENTS = (
     "InvoiceCreated",
@@ -29,10 +32,10 @@ INVOICE_EVENTS = (
     "InvoiceExpiredPaidPartial",
     "InvoiceInvalid",
 )
-"""The types of BTCPay's events that Nodetill sends. BTCPay has further ones, which an endpoint may name."""
+"""The types of BTCPay's events that Nodetill sends. An endpoint may also name BTCPay's other types."""
 
 _TEMPORARY_REFUSALS = (408, 425, 429)
-"""Request Timeout, Too Early, Too Many Requests: a later attempt can succeed. RFC 9110, 8470, 6585."""
+"""A later attempt can succeed: Request Timeout, Too Early, Too Many Requests (RFC 9110, 8470, 6585)."""
 
 _ALPHABET = string.digits + string.ascii_letters
 _CHARACTERS = 20
@@ -45,9 +48,9 @@ def delivery_body(
     delivery: str,
     original_delivery: str,
 ) -> bytes:
-    """Return the JSON of an event, in ASCII. The bytes are those that the signature covers.
+    """Return the JSON of an event, in ASCII. The signature covers exactly these bytes.
 
-    `delivery` is the id of this attempt, and `original_delivery` that of the first attempt.
+    `delivery` is the id of this attempt, and `original_delivery` is the id of the first attempt.
     """
     body = {
         "deliveryId": delivery,
@@ -60,14 +63,14 @@ def delivery_body(
 
 
 def signature(secret: str, body: bytes) -> str:
-    """Return the value of SIGNATURE_HEADER. The key is the secret's UTF-8 text, without any decoding."""
+    """Return the value of SIGNATURE_HEADER. The key is the text of the secret in UTF-8, not decoded."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
 def delivery_reference(original: str, number: int) -> str:
-    """Return the id of attempt `number`, which is 0 for the first. The first has the id of the original.
+    """Return the id of attempt `number`. Attempt 0 has the id `original`.
 
-    The id depends on nothing else. So an attempt that is repeated after a crash has the same id.
+    The id depends on nothing else, so an attempt that is repeated after a crash has the same id.
     """
     if number == 0:
         return original
@@ -80,7 +83,7 @@ def delivery_reference(original: str, number: int) -> str:
 
 
 def is_final_refusal(status: int) -> bool:
-    """Return whether an HTTP status is a 4xx that the same request will get again."""
+    """Return whether an HTTP status is a 4xx that a repeated request would get again."""
     return 400 <= status < 500 and status not in _TEMPORARY_REFUSALS
 
 
@@ -89,9 +92,9 @@ def is_server_error(status: int) -> bool:
 
 
 def trial_event(seller_id: str, test_id: str, timestamp: int) -> dict[str, Any]:
-    """Return the event of a test. Its invoice does not exist. `timestamp` is in seconds since 1970.
+    """Return a test event, whose invoice does not exist. `timestamp` is in seconds since 1970.
 
-    Plug-ins accept BTCPay's tests, whose ids contain `__test__`, and ignore them.
+    Plug-ins accept and ignore an event whose ids contain `__test__`, as BTCPay sends it.
     """
     return {
         "type": "InvoiceCreated",

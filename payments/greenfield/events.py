@@ -1,7 +1,7 @@
 """The events of an invoice in BTCPay's form: the difference between its facts and what was reported.
 
-Endpoints of the kind `btcpay` receive them. Their order matters, because some plug-ins set a shop's order by
-the event alone:
+Endpoints of the kind `btcpay` receive these events. The sequence of the events matters, because some plug-ins
+set the status of a shop's order by the event alone:
 
     InvoiceCreated
     InvoiceReceivedPayment   each output, once; before InvoiceExpired if it came in time
@@ -9,15 +9,15 @@ the event alone:
     InvoicePaymentSettled    each output of the cover that is deep enough, once, just before InvoiceSettled
     InvoiceSettled           confirmed, or marked by hand
     InvoiceExpired, InvoiceExpiredPaidPartial
-    InvoiceInvalid           the money was there and is gone, or marked by hand
+    InvoiceInvalid           the money came and is gone, or marked by hand
 
-InvoiceProcessing precedes each InvoiceSettled that reports money. Otherwise the plug-in of WooCommerce
-completes no order that has expired. A mark by hand is no money, so its InvoiceSettled stands alone. After
-InvoiceSettled only InvoiceInvalid can follow. Neither extra money nor a smaller depth is reported, because a
-plug-in could set a paid order back.
+InvoiceProcessing precedes each InvoiceSettled that reports money, because without it the plug-in of
+WooCommerce does not complete an expired order. A mark by hand is no money, so its InvoiceSettled has no
+InvoiceProcessing. Only InvoiceInvalid can follow InvoiceSettled. No event reports extra money or a smaller
+depth, because a plug-in could change a paid order back to unpaid.
 
-A fee bump brings a new output, so InvoiceReceivedPayment names the new payment. Before the expiry, money that
-is gone has no event, and InvoiceProcessing can follow a second time.
+A fee bump brings a new output, so InvoiceReceivedPayment names the new payment. No event reports money that
+is gone before the expiry, and InvoiceProcessing can come a second time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,12 +32,10 @@ from payments.greenfield.state import InvoiceState, InvoiceStatus, is_overpaid, 
 from payments.status import ReceivedOutput, Status
 
 Body = dict[str, Any]
-"""An event as JSON values. Its delivery adds the members that name the delivery."""
+"""An event as JSON values. `delivery_body` adds the ids of the delivery."""
 
 
 class InvoiceEvent(StrEnum):
-    """A type of event."""
-
     CREATED = "InvoiceCreated"
     RECEIVED_PAYMENT = "InvoiceReceivedPayment"
     PROCESSING = "InvoiceProcessing"
@@ -50,9 +48,10 @@ class InvoiceEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The content of all events so far: the status, and the ids of payments in the two kinds of their events.
+    """The content of all events so far: the status, and the ids of the payments that they named.
 
-    `status` is New again after money is gone before the expiry.
+    `received` has the ids in InvoiceReceivedPayment, and `settled` has the ids in InvoicePaymentSettled.
+    `status` becomes New again if the money is gone before the expiry.
     """
 
     status: InvoiceStatus = InvoiceStatus.NEW
@@ -61,7 +60,7 @@ class Reported:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any] | None) -> "Reported | None":
-        """Return the stored form as a value. None means that nothing was reported."""
+        """Return the report from its stored form, or None if nothing was reported."""
         if document is None:
             return None
         received, settled = frozenset(document["received"]), frozenset(document["settled"])
@@ -69,7 +68,7 @@ class Reported:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the form that is stored, as JSON values."""
+        """Return the stored form, as JSON values."""
         return {
             "status": self.status.value,
             "received": sorted(self.received),
@@ -80,9 +79,9 @@ class Reported:
 def events_since(
     facts: InvoiceFacts, reported: Reported | None, now: datetime
 ) -> tuple[list[Body], Reported]:
-    """Return the events of an invoice since the last report, in their order, and the new report.
+    """Return the events of an invoice since the last report, in their sequence, and the new report.
 
-    The same facts again have no event.
+    Unchanged facts give no event.
     """
     report = _Report(facts, reported or Reported(), now)
     if reported is None:
@@ -94,11 +93,11 @@ def events_since(
 def report_of_ended(
     status: Status, *, was_covered: bool, known_payments: Iterable[str] = ()
 ) -> Reported | None:
-    """Return what counts as reported of a request that had ended before its seller's first endpoint.
+    """Return the first report of a request that ended before its seller's first endpoint was added.
 
-    It has no events of its past. `status` is its status before the present change, and `known_payments` are
-    the ids of its payments then. Return None for a request that has not ended, because its endpoint
-    receives its events from the beginning.
+    The endpoint receives no events of this request's past. `status` is the request's status before the
+    present change, and `known_payments` are the ids of its payments at that time. Return None for a request
+    that has not ended, because the endpoint receives all events of that request.
     """
     known = frozenset(known_payments)
     if status is Status.CONFIRMED:
@@ -109,7 +108,7 @@ def report_of_ended(
 
 
 class _Report:
-    """The events of one comparison, as they are added."""
+    """Collects the events of one comparison."""
 
     def __init__(self, facts: InvoiceFacts, before: Reported, now: datetime) -> None:
         self._facts = facts
@@ -122,12 +121,11 @@ class _Report:
 
     @property
     def reported(self) -> Reported:
-        """Return what is reported now. Money that came after InvoiceSettled counts as reported."""
+        """Return the new report. Money that came after InvoiceSettled counts as reported."""
         live = {id_of(output) for output in self._facts.live_outputs}
         return Reported(self._status, self._before.received | live, self._settled)
 
     def compare(self) -> None:
-        """Add the events in their order."""
         if self._status is InvoiceStatus.SETTLED and self._state.status is not InvoiceStatus.INVALID:
             return
         in_time, late = self._new_payments()
@@ -136,7 +134,7 @@ class _Report:
         self._add_received(late, after_expiration=True)
 
     def add(self, event: InvoiceEvent, *, at: datetime | None = None, **members: Any) -> None:
-        """Add an event. `at` is its time, by default the present."""
+        """Add an event. `at` is the time of the event, by default `now`."""
         facts = self._facts
         self.events.append(
             {
@@ -150,7 +148,7 @@ class _Report:
         )
 
     def _new_payments(self) -> tuple[list[ReceivedOutput], list[ReceivedOutput]]:
-        """Return the outputs that no event has reported: those in time, and those after the end."""
+        """Return the outputs that no event has reported: first those in time, then those after the end."""
         new = [o for o in self._facts.live_outputs if id_of(o) not in self._before.received]
         if not self._state.status.is_ended:
             return new, []
@@ -181,7 +179,7 @@ class _Report:
         )
 
     def _add_status(self) -> None:
-        """Add the events of the present state, unless it was reported."""
+        """Add the events of the present state, unless an earlier event reported this state."""
         state = self._state
         match state.status:
             case InvoiceStatus.NEW:

@@ -13,14 +13,14 @@ MAX_ORDER_ID_CHARACTERS = 500
 
 
 class Mark(StrEnum):
-    """A mark by hand, as `payment_request.marked` stores it."""
+    """A mark by hand, as the column `payment_request.marked` stores it."""
 
     SETTLED = "settled"
     INVALID = "invalid"
 
 
 class StoredInvoice(StoredRequest, Protocol):
-    """A stored payment request with the further fields that only an invoice shows."""
+    """A stored payment request, with the further fields that only an invoice has."""
 
     checkout: Mapping[str, Any] | None
     archived_at: datetime | None
@@ -37,7 +37,7 @@ class InvoiceFacts:
     """The facts of one invoice, at the tip at which its status was computed.
 
     `was_covered` and `was_confirmed` stay true after the money is gone. `outputs` has every output to the
-    address, also those that are replaced or dropped.
+    address, also replaced and dropped outputs.
     """
 
     invoice_id: str
@@ -65,20 +65,21 @@ class InvoiceFacts:
 
     @property
     def live_outputs(self) -> list[ReceivedOutput]:
-        """Return the outputs that bring money now, in the order in which they were seen."""
+        """Return the outputs with money that are not replaced or dropped, in the order of arrival."""
         live = (output for output in self.outputs if output.is_live and output.amount_sats)
         return sorted(live, key=lambda output: output.first_seen_order)
 
     @property
     def received_sats(self) -> int:
-        """Return what has come and is not replaced or dropped, with late and extra money."""
+        """Return the amount of the live outputs, including late and extra money."""
         return sum(output.amount_sats for output in self.live_outputs)
 
     @property
     def settled_outputs(self) -> list[ReceivedOutput]:
-        """Return the live outputs that are deep enough, in the order in which they were seen.
+        """Return the live outputs with the required confirmations, in the order of arrival.
 
-        While the request is confirmed, they include its whole cover, even if a reorg has made it less deep.
+        While the request is confirmed, the list includes the outputs that cover it, even if a reorg has
+        reduced their confirmations.
         """
         settled = {id_of(output) for output in self.live_outputs if self._is_deep(output)}
         if self.status is Status.CONFIRMED:
@@ -89,7 +90,7 @@ class InvoiceFacts:
         return output.confirmed_height(self.terms.confirmations_required) <= self.tip_height
 
     def _cover(self) -> Iterable[ReceivedOutput]:
-        """Yield outputs, the deepest first, until they cover the request."""
+        """Yield the outputs that count, the deepest first, until they cover the request."""
         counted = [output for output in self.live_outputs if self.terms.accepts(output)]
         total = 0
         for output in sorted(counted, key=lambda o: o.confirmed_height(self.terms.confirmations_required)):
@@ -102,7 +103,7 @@ class InvoiceFacts:
 def invoice_facts(
     request: StoredInvoice, address: str, outputs: Iterable[ReceivedOutput], *, tip_height: int
 ) -> InvoiceFacts:
-    """Return the facts of a stored request. `tip_height` is the published height."""
+    """Return the facts of a stored request. `tip_height` is the height that the daemon has published."""
     return InvoiceFacts(
         invoice_id=request.reference,
         store_id=request.seller_id,
@@ -130,21 +131,21 @@ def invoice_facts(
 
 
 def id_of(output: ReceivedOutput) -> str:
-    """Return the id of a payment. Clients cut off the transaction's id at the first hyphen."""
+    """Return the id of a payment. Clients read the part before the first hyphen as the transaction's id."""
     return f"{output.txid}-{output.vout}"
 
 
 def metadata_of(facts: InvoiceFacts) -> dict[str, Any]:
-    """Return the metadata as the shop sent them. Another request has its `order_id` as `orderId`."""
+    """Return the metadata that the shop sent. A request of the native API has its `order_id` as `orderId`."""
     if facts.checkout is None and facts.order_id is not None:
         return {"orderId": facts.order_id, **facts.metadata}
     return dict(facts.metadata)
 
 
 def order_id_in(metadata: Mapping[str, Any]) -> str | None:
-    """Return the shop's name of its order for the column `order_id`, or None without a usable name.
+    """Return `orderId` as text for the column `order_id`, or None if it is missing or unusable.
 
-    Some shops send a number. An index of PostgreSQL takes no long text, and PostgreSQL takes no NUL.
+    Some shops send a number. A PostgreSQL index refuses a long text, and PostgreSQL refuses a NUL character.
     """
     named = metadata.get("orderId")
     is_named = isinstance(named, (str, int)) and not isinstance(named, bool)

@@ -1,4 +1,4 @@
-"""Marks by hand: a shop declares an invoice as settled or as invalid (POST /invoices/{id}/status)."""
+"""Marks by hand: a shop declares that an invoice is settled or invalid (POST /invoices/{id}/status)."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,19 +9,19 @@ from payments.status import assess
 
 
 class MarkingError(ValueError):
-    """The invoice cannot be marked so. The message has the allowed values."""
+    """The shop asked for a status that the invoice cannot get. The message has the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """The effect of a mark by hand: the new `marked`, and if the late money of the request is accepted."""
+    """The effect of a mark by hand: the new value of `marked`, or the acceptance of late money."""
 
     mark: Mark | None
     accepts_late_money: bool = False
 
 
 def markable(state: InvoiceState) -> tuple[InvoiceStatus, ...]:
-    """Return `availableStatusesForManualMarking`, as BTCPay has it."""
+    """Return `availableStatusesForManualMarking`, by BTCPay's rules."""
     match state.status:
         case InvoiceStatus.SETTLED:
             return (InvoiceStatus.INVALID,) if state.is_marked else ()
@@ -31,10 +31,10 @@ def markable(state: InvoiceState) -> tuple[InvoiceStatus, ...]:
 
 
 def read_marking(facts: InvoiceFacts, wanted: object) -> Marking:
-    """Return the effect of the status that a shop wants, in any case of its letters. Raise MarkingError.
+    """Return the effect of the status that a shop wants. Ignore case. Raise MarkingError.
 
-    If late money covers an expired invoice, the mark "Settled" accepts this money, which then counts.
-    Otherwise a mark is the shop's claim, and no money.
+    If late money covers an expired invoice, the mark "Settled" accepts this money, and the money then counts.
+    Any other mark is only the shop's claim, and changes no amount.
     """
     allowed = markable(state_of(facts))
     by_name = {status.value.lower(): status for status in allowed}
@@ -49,7 +49,7 @@ def read_marking(facts: InvoiceFacts, wanted: object) -> Marking:
 
 
 def with_late_money(facts: InvoiceFacts, as_of: datetime) -> InvoiceFacts:
-    """Return the facts as they are when the late money of an expired invoice is accepted."""
+    """Return the facts after the late money of an expired invoice is accepted."""
     terms = replace(facts.terms, is_late_accepted=True)
     assessed = assess(terms, facts.outputs, tip_height=facts.tip_height, as_of=as_of, was_confirmed=False)
     return replace(facts, terms=terms, status=assessed.status, mark=None)

@@ -1,4 +1,4 @@
-"""The payments of an invoice, and its one payment method, which is bitcoin in the chain."""
+"""The payments of an invoice, and its one payment method: on-chain bitcoin."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ PROCESSING, SETTLED, INVALID = "Processing", "Settled", "Invalid"
 def payment_methods(facts: InvoiceFacts, *, only_accounted: bool = True) -> list[dict[str, Any]]:
     """Return the payment methods of an invoice as JSON values: a list of one.
 
-    With `only_accounted` its payments are those that bring money now. Each name of BTCPay before 2.0 is there
-    beside the present name. `due` is below zero if the invoice is overpaid.
+    With `only_accounted`, `payments` omits replaced and dropped payments. The document has the member names
+    of BTCPay 2.0 and those of earlier versions. `due` is below zero if the invoice is overpaid.
     """
     asked, paid = facts.terms.amount_sats, facts.received_sats
     return [
@@ -73,7 +73,7 @@ def _payments(facts: InvoiceFacts, *, only_accounted: bool) -> list[dict[str, An
 
 
 def _payment_link(facts: InvoiceFacts) -> str:
-    """Return the BIP21 URI for the amount that is due, or nothing if no payment is expected."""
+    """Return the BIP21 URI for the amount that is due, or "" if no payment is expected."""
     due_sats = facts.terms.amount_sats - facts.received_sats
     if due_sats <= 0 or state_of(facts).status is not InvoiceStatus.NEW:
         return ""

@@ -1,6 +1,6 @@
 """The permissions of API keys, by the names of BTCPay's policies.
 
-A key stores the names of its permissions. A key without such a list has all permissions of its seller.
+A key stores the names of its permissions. A key without such a list may do everything for its seller.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -42,15 +42,15 @@ _OF_A_PLUG_IN = (VIEW_INVOICES, CREATE_INVOICES, MODIFY_INVOICES, VIEW_STORE, MO
 PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "shop": _OF_A_PLUG_IN,
-        # This plug-in refuses a key with fewer or more permissions.
+        # The plug-in of PrestaShop refuses a key with fewer or more permissions.
         "prestashop": tuple(each for each in POLICIES if each in (*_OF_A_PLUG_IN, MODIFY_STORE)),
     }
 )
-"""The permissions that plug-ins of shops ask for, by the name of the choice."""
+"""The permissions that plug-ins ask for, by the name of the preset."""
 
 
 class UnknownPermission(ValueError):
-    """A name that is no permission. The message has the name and the allowed names."""
+    """No permission has this name. The message has the name and the allowed names."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name[:80]!a} is no permission; allowed: {', '.join(POLICIES)}")
@@ -71,7 +71,7 @@ def granted(permissions: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def read_permissions(names: Iterable[str]) -> list[str]:
-    """Return these permissions in the order of POLICIES, each once. The prefix may be left out.
+    """Return these permissions in the order of POLICIES, each once. A name may omit PREFIX.
 
     Raise UnknownPermission.
     """
@@ -80,7 +80,7 @@ def read_permissions(names: Iterable[str]) -> list[str]:
 
 
 def in_words(permissions: Collection[str] | None) -> list[str]:
-    """Return the meaning of each permission."""
+    """Return the meaning of each permission, for the operator."""
     if permissions is None:
         return ["Everything that this seller may do"]
     return [MEANINGS.get(each, each) for each in permissions]

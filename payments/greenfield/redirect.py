@@ -1,4 +1,4 @@
-"""The address to which a customer returns: the shop's `redirectURL` with its placeholders filled in."""
+"""The address to which a customer returns: the shop's `redirectURL`, with a value for each placeholder."""
 
 import re
 from urllib.parse import quote, urlsplit
@@ -14,17 +14,16 @@ _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def return_address(facts: InvoiceFacts) -> str | None:
-    """Return the address for the link or the redirection, or None if the shop has given none."""
+    """Return the address for the link or the redirect, or None if the shop sent none."""
     url = redirect_url(facts)
     order_id = order_id_in(metadata_of(facts))
     return None if url is None else filled_in(url, facts.invoice_id, order_id, state_of(facts).status)
 
 
 def filled_in(url: str, invoice_id: str, order_id: str | None, status: InvoiceStatus) -> str:
-    """Return the address with its placeholders filled in, each value in percent encoding.
+    """Return the address with a percent-encoded value for each placeholder.
 
-    The shop's address may hold characters that RFC 3986 forbids, such as `|`. They are encoded, too. Nothing
-    else changes.
+    Also encode characters that RFC 3986 forbids, such as `|`. Keep everything else.
     """
     values = {"invoiceid": invoice_id, "orderid": order_id or "", "status": status.value}
     filled = _PLACEHOLDER.sub(lambda match: quote(values[match[1].lower()], safe=""), url)
@@ -32,7 +31,7 @@ def filled_in(url: str, invoice_id: str, order_id: str | None, status: InvoiceSt
 
 
 def _encoded_host(url: str, original: str) -> str:
-    """Return the URL with the host in the form of the domain registry, if it has other than ASCII."""
+    """Return the URL with its host in IDNA form, if the host has characters outside ASCII."""
     try:
         host = urlsplit(original).hostname or ""
         return url if host.isascii() else url.replace(quote(host), host.encode("idna").decode("ascii"), 1)

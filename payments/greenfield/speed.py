@@ -1,4 +1,4 @@
-"""BTCPay's `speedPolicy`, which is a number of confirmations."""
+"""BTCPay's `speedPolicy`, which stands for a number of confirmations."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -15,11 +15,10 @@ class SpeedPolicy(StrEnum):
 CONFIRMATIONS: Mapping[SpeedPolicy, int] = MappingProxyType(
     {SpeedPolicy.HIGH: 0, SpeedPolicy.MEDIUM: 1, SpeedPolicy.LOW_MEDIUM: 2, SpeedPolicy.LOW: 6}
 )
-"""The confirmations that a policy asks for."""
 
 
 def policy_of(confirmations: int) -> SpeedPolicy:
-    """Return the slowest policy that asks for no more confirmations than these."""
+    """Return the slowest policy that requires at most this number of confirmations."""
     return max(
         (policy for policy in SpeedPolicy if CONFIRMATIONS[policy] <= confirmations),
         key=lambda policy: CONFIRMATIONS[policy],

@@ -1,6 +1,6 @@
-"""The state of an invoice, as shops that know BTCPay read it: `status` and `additionalStatus`.
+"""The state of an invoice, as BTCPay's plug-ins read it: `status` and `additionalStatus`.
 
-There is no second state machine. `state_of` translates the status that `payments.status.assess` computed:
+There is no second state machine. `state_of` translates the status that `payments.status.assess` returned:
 
     status of the request             status       additionalStatus
     new                               New          None
@@ -17,7 +17,7 @@ There is no second state machine. `state_of` translates the status that `payment
     left its block, in the mempool    Processing   None or PaidOver
     marked by hand                    Settled or Invalid   Marked, whatever the money does
 
-`PaidLate` never occurs. Plug-ins take it for paid, but late money under review does not count.
+`PaidLate` never occurs, because plug-ins treat it as paid, and late money under review does not count.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from payments.money import DUST_LIMIT_SATS
 from payments.status import Status
 
 MIN_OVERPAID_SATS = DUST_LIMIT_SATS
-"""A smaller surplus cannot be sent back. A plug-in of Magento bills no order that is overpaid."""
+"""The minimum surplus. Nobody can send back less, and the plug-in of Magento bills no overpaid order."""
 
 
 class InvoiceStatus(StrEnum):
@@ -40,7 +40,7 @@ class InvoiceStatus(StrEnum):
 
     @property
     def is_ended(self) -> bool:
-        """Return whether no payment is expected. Money that still comes is late."""
+        """Return whether no payment is expected, so that later money is late."""
         return self in (InvoiceStatus.EXPIRED, InvoiceStatus.INVALID)
 
 
@@ -70,7 +70,7 @@ _COVERED = {
 
 
 def state_of(facts: InvoiceFacts) -> InvoiceState:
-    """Return the state of an invoice. The table above has the rules."""
+    """Return the state by the table above."""
     status = invoice_status(
         facts.status, facts.mark, was_covered=facts.was_covered, was_confirmed=facts.was_confirmed
     )
@@ -86,7 +86,7 @@ def state_of(facts: InvoiceFacts) -> InvoiceState:
 def invoice_status(
     status: Status, mark: Mark | None, *, was_covered: bool, was_confirmed: bool
 ) -> InvoiceStatus:
-    """Return `status` of an invoice from the facts that it needs."""
+    """Return the member `status` of an invoice, without its outputs."""
     if mark is not None:
         return _MARKED[mark]
     if status.is_covered:
@@ -98,7 +98,7 @@ def invoice_status(
 
 
 def is_overpaid(facts: InvoiceFacts) -> bool:
-    """Return whether the surplus is worth a word. Money that came after the confirmation does not count."""
+    """Return whether the surplus has the minimum size. Ignore money that came after the confirmation."""
     until = facts.confirmed_at
     sats = sum(o.amount_sats for o in facts.live_outputs if until is None or o.first_seen_at <= until)
     return facts.status.is_covered and sats - facts.terms.amount_sats >= MIN_OVERPAID_SATS

@@ -1,4 +1,4 @@
-"""Use a store with the HTTP client of btcpay-mcp. Write JSON.
+"""Call a store with the HTTP client of btcpay-mcp. Print JSON.
 
 The arguments are the base address, the key and the store. The program runs in an environment of its own.
 """

@@ -1,4 +1,4 @@
-"""Use a store with pygreenfield, which was generated from the description of BTCPay 1.6. Write JSON.
+"""Call a store with pygreenfield, which was generated from the description of BTCPay 1.6. Print JSON.
 
 The arguments are the base address, the key and the store. The program runs in an environment of its own.
 """
@@ -28,7 +28,7 @@ client = ApiClient(configuration)
 
 
 def plain(answer: Any) -> Any:
-    """Return an answer as JSON values."""
+    """Return a response as JSON values."""
     return client.sanitize_for_serialization(answer)
 
 

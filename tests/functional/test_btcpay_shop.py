@@ -24,7 +24,7 @@ SATS = 271_980
 
 @pytest.fixture(scope="module")
 def merchant(make_merchant: MerchantMaker) -> Merchant:
-    """Open a merchant with an operator. The shop is on this machine, so its webhooks need a permission."""
+    """Open a merchant with an operator. WEBHOOK_PRIVATE_HOSTS allows webhooks to a shop on this machine."""
     return make_merchant(
         OPERATOR_PASSWORD=PASSWORD, WEBHOOK_PRIVATE_HOSTS="127.0.0.1", CONFIRMATIONS="1"
     ).open()
@@ -65,7 +65,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.mark.broad
 def test_the_shop_connects_and_sells(merchant: Merchant, shop: str, page: Page, customer: Customer) -> None:
-    """One button connects it. The customer pays, and comes back to the shop, which knows of the payment."""
+    """One button connects the shop. The customer pays, and returns to the shop, which shows the payment."""
     page.goto(f"{shop}/admin")
     expect(page.get_by_text("Not connected yet.")).to_be_visible()
     page.get_by_role("button", name="Connect to Nodetill").click()
@@ -98,8 +98,8 @@ def shows(page: Page, words: str) -> None:
 
 
 @pytest.mark.broad
-def test_a_stranger_connects_no_shop(shop: str) -> None:
-    """The key comes without the number that the shop has made, so the shop refuses it."""
+def test_a_stranger_cannot_connect_the_shop(shop: str) -> None:
+    """The key comes without the shop's nonce, so the shop refuses it."""
     port = int(shop.rpartition(":")[2])
     body = b"apiKey=nt_x&permissions%5B%5D=btcpay.store.canviewinvoices%3Ax"
     form = {"Content-Type": "application/x-www-form-urlencoded"}

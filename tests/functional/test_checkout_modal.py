@@ -18,7 +18,7 @@ RECEIVED = {"status": "received", "received_sats": DUE_SATS, "due_sats": 0}
 CONFIRMED = {**RECEIVED, "status": "confirmed"}
 UNKNOWN = "PR-" + "A" * 22
 
-# A shop's page, as the plug-ins write it. The query of the script's address differs between them.
+# A shop's page, as the plug-ins write it. The plug-ins use different queries in the script's address.
 SHOP_PAGE = """<!doctype html><title>Shop</title><button id="pay">Pay</button><a id="other" href="#x">x</a>
 <script src="{script}"></script>
 <script>
@@ -83,7 +83,7 @@ def wait_for_log(page: Page, entry: str) -> None:
 
 
 def test_a_shop_shows_the_checkout_in_a_frame(page: Page, site: ShopSite, shop: WebServer) -> None:
-    """The frame appears when it has loaded, reports both names of each status, and closes on its button."""
+    """The frame appears after it has loaded, reports both names of each status, and has a close button."""
     document = create_in_scene(shop, "new")
     open_shop_page(page, site, shop, f'"{id_of(document)}"')
     page.get_by_role("button", name="Pay").click()
@@ -116,9 +116,9 @@ def test_a_shop_shows_the_checkout_in_a_frame(page: Page, site: ShopSite, shop: 
 def test_the_second_argument_is_a_method_or_parameters(
     page: Page, site: ShopSite, shop: WebServer, arguments: str
 ) -> None:
-    """Two calls after each other show the frame twice. Escape closes it as its button does."""
+    """Two calls in a row show the frame twice. Escape closes it, as its button does."""
     document = create_in_scene(shop, "new")
-    # Plug-ins set the address of the server with a slash at its end.
+    # Plug-ins set the server's address with a slash at its end.
     prefix = f'btcpay.setApiUrlPrefix("{nodetill(shop)}//");'
     open_shop_page(page, site, shop, arguments.format(id=id_of(document)), prefix)
     for _ in range(2):
@@ -144,7 +144,7 @@ def test_an_expired_invoice_is_reported(page: Page, site: ShopSite, shop: WebSer
 
 
 def test_an_unknown_invoice_can_be_closed(page: Page, site: ShopSite, shop: WebServer) -> None:
-    """The customer reads the reason, instead of a button that seems to do nothing."""
+    """The frame shows the reason. Otherwise the shop's button would seem to do nothing."""
     open_shop_page(page, site, shop, f'"{UNKNOWN}"')
     page.get_by_role("button", name="Pay").click()
     expect(frame_of(page).get_by_role("heading", level=1)).to_have_text("There is no such payment")
@@ -153,7 +153,7 @@ def test_an_unknown_invoice_can_be_closed(page: Page, site: ShopSite, shop: WebS
 
 
 def test_the_language_changes_inside_the_frame(page: Page, site: ShopSite, shop: WebServer) -> None:
-    """The links keep the invoice and its button to close."""
+    """The page in the other language has the same invoice and the close button."""
     document = create_in_scene(shop, "new")
     open_shop_page(page, site, shop, f'"{id_of(document)}"')
     page.get_by_role("button", name="Pay").click()
@@ -164,7 +164,7 @@ def test_the_language_changes_inside_the_frame(page: Page, site: ShopSite, shop:
     expect(page.locator("iframe")).to_have_count(0)
 
 
-def test_the_way_back_leaves_the_frame(page: Page, site: ShopSite, shop: WebServer) -> None:
+def test_the_return_link_leaves_the_frame(page: Page, site: ShopSite, shop: WebServer) -> None:
     """The link of the frame opens the shop's page in the whole window."""
     document = create_in_scene(shop, "confirmed", redirect_url=f"{site.origin}/thanks")
     open_shop_page(page, site, shop, f'"{id_of(document)}"')
@@ -179,10 +179,10 @@ def automatic(site: ShopSite, document: dict[str, Any]) -> None:
     change(document, checkout={"redirectURL": url, "redirectAutomatically": True})
 
 
-def test_a_customer_who_has_paid_returns_to_the_shop_by_himself(
+def test_after_the_payment_the_page_redirects_to_the_shop(
     page: Page, site: ShopSite, shop: WebServer
 ) -> None:
-    """A customer who goes back then reads the page as long as he wants."""
+    """If the customer then goes back, the page does not redirect again."""
     document = create_in_scene(shop, "new")
     automatic(site, document)
     page.goto(f"{nodetill(shop)}/i/{id_of(document)}")
@@ -196,8 +196,10 @@ def test_a_customer_who_has_paid_returns_to_the_shop_by_himself(
     expect(page.get_by_role("heading", level=1)).to_have_text("Payment received")
 
 
-def test_a_customer_returns_from_a_frame_too(page: Page, site: ShopSite, shop: WebServer) -> None:
-    """The shop's page in the whole window is replaced. The browser may demand a click in the frame before."""
+def test_after_the_payment_a_frame_redirects_the_whole_window(
+    page: Page, site: ShopSite, shop: WebServer
+) -> None:
+    """The shop's page is replaced. The browser may require a click in the frame before that."""
     document = create_in_scene(shop, "new")
     automatic(site, document)
     open_shop_page(page, site, shop, f'"{id_of(document)}"')
@@ -208,7 +210,7 @@ def test_a_customer_returns_from_a_frame_too(page: Page, site: ShopSite, shop: W
     page.wait_for_url(f"{site.origin}/thanks?i={id_of(document)}&s=Processing")
 
 
-def test_a_payment_that_is_gone_again_leads_nowhere(page: Page, site: ShopSite, shop: WebServer) -> None:
+def test_a_payment_that_is_gone_again_does_not_redirect(page: Page, site: ShopSite, shop: WebServer) -> None:
     document = create_in_scene(shop, "received")
     automatic(site, document)
     page.clock.install()
@@ -222,7 +224,7 @@ def test_a_payment_that_is_gone_again_leads_nowhere(page: Page, site: ShopSite, 
 
 
 @pytest.mark.broad
-def test_without_a_script_a_customer_returns_too(site: ShopSite, shop: WebServer, browser: Browser) -> None:
+def test_without_javascript_the_page_redirects_too(site: ShopSite, shop: WebServer, browser: Browser) -> None:
     document = create_in_scene(shop, "confirmed")
     automatic(site, document)
     context = browser.new_context(java_script_enabled=False)
@@ -232,10 +234,10 @@ def test_without_a_script_a_customer_returns_too(site: ShopSite, shop: WebServer
     context.close()
 
 
-def test_the_script_takes_messages_of_its_own_server_alone(
+def test_the_script_accepts_messages_only_from_its_own_server(
     page: Page, site: ShopSite, shop: WebServer
 ) -> None:
-    """It opens addresses of wallets alone, and a second load changes nothing."""
+    """It opens only addresses of wallets, and a second load changes nothing."""
     document = create_in_scene(shop, "new")
     open_shop_page(page, site, shop, f'"{id_of(document)}"')
     page.get_by_role("button", name="Pay").click()
@@ -258,8 +260,8 @@ PATHS = ("/pay/{id}", "/operator/login", "/", "/operator/money", "/docs", "/invo
 
 
 @pytest.mark.parametrize("path", cases(PATHS, PATHS[:2]))
-def test_other_pages_stay_out_of_frames(page: Page, site: ShopSite, shop: WebServer, path: str) -> None:
-    """A shop could place such a page under its own buttons (clickjacking)."""
+def test_no_other_page_may_be_in_a_frame(page: Page, site: ShopSite, shop: WebServer, path: str) -> None:
+    """Otherwise a shop could place such a page under its own buttons (clickjacking)."""
     document = create_in_scene(shop, "new")
     address = f"{nodetill(shop)}{path.format(id=id_of(document))}"
     site.pages["/"] = f'<iframe name="btcpay" src="{address}"></iframe>'
@@ -271,7 +273,7 @@ def test_other_pages_stay_out_of_frames(page: Page, site: ShopSite, shop: WebSer
 
 
 def test_the_script_works_in_an_operators_browser_too(browser: Browser, shop: WebServer) -> None:
-    """At the top of a window, the button to close leads back to the page before."""
+    """Without a frame, the close button leads back to the previous page."""
     document = create_in_scene(shop, "new")
     context = browser.new_context(locale="en-GB")
     page = context.new_page()

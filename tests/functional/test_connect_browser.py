@@ -1,4 +1,4 @@
-"""A merchant connects a shop of another site in a real browser, as the plug-ins do."""
+"""A merchant connects a shop on another site in a real browser, by the steps of the plug-ins."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -120,10 +120,10 @@ def test_an_operator_with_a_session_needs_no_second_login(
     context.close()
 
 
-def test_a_frame_of_a_shop_never_has_the_page(
+def test_no_frame_of_a_shop_shows_the_page(
     shop: WebServer, site: ShopSite, browser: Browser, login: Any
 ) -> None:
-    """Else a shop could place the button under its own (clickjacking)."""
+    """Otherwise a shop could place the button under its own button (clickjacking)."""
     context = browser.new_context()
     context.add_cookies(login)
     page = context.new_page()
@@ -139,7 +139,7 @@ def test_a_frame_of_a_shop_never_has_the_page(
 def test_a_form_of_a_shop_approves_nothing(
     shop: WebServer, site: ShopSite, browser: Browser, login: Any
 ) -> None:
-    """A shop that guesses the form's fields still has neither the cookies nor a token."""
+    """Even if a shop guesses the form's fields, it has no cookies and no token."""
     context = browser.new_context()
     context.add_cookies(login)
     page = context.new_page()

@@ -191,7 +191,7 @@ def test_an_order_follows_the_events_of_its_payment(example: Example) -> None:
     assert example.logged_events(number) == ["payment.received", "payment.confirmed", "payment.reverted"]
 
 
-WAIT = "We are looking at it: please do not pay again."
+WAIT = "We are looking at it, so please do not pay again."
 
 
 @pytest.mark.parametrize(

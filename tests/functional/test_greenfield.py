@@ -1,4 +1,4 @@
-"""A shop's plug-in and a whole Nodetill: the plug-in registers a webhook, sells, and asks back."""
+"""A shop's plug-in and a whole Nodetill: the plug-in adds a webhook, sells, and requests its invoices."""
 
 import hashlib
 import hmac
@@ -29,7 +29,7 @@ def shop_merchant(make_merchant: MerchantMaker) -> Merchant:
 
 
 def good(merchant: Merchant, method: str, path: str, body: Any = None) -> Any:
-    """Return the document of a call on a new connection. The call has to succeed."""
+    """Return the document of a call on a new connection. The call must succeed."""
     answer = merchant.installation.client(merchant.client.api_key).request(method, path, body)
     assert answer.status == 200, answer.body
     return answer.document
@@ -37,7 +37,7 @@ def good(merchant: Merchant, method: str, path: str, body: Any = None) -> Any:
 
 @dataclass
 class Shop:
-    """A plug-in that asks for the invoice and its payments while it handles an event, as PrestaShop's."""
+    """A plug-in that requests the invoice and its payments during each event, as PrestaShop's does."""
 
     merchant: Merchant
     secret: str = "the shop's own sécret"
@@ -63,7 +63,7 @@ class Shop:
 
 @pytest.fixture
 def shop(shop_merchant: Merchant) -> Iterator[Shop]:
-    """Register a plug-in's webhook, and remove it afterwards."""
+    """Add a plug-in's webhook, and remove it afterwards."""
     made = Shop(shop_merchant)
     with Endpoint(made.handle) as endpoint:
         body = {"url": f"{endpoint.url}&wc-api=btcpay|x", "secret": made.secret}
@@ -112,7 +112,7 @@ def test_a_sale_from_the_order_to_the_settled_invoice(shop: Shop, customer: Cust
 
 
 def check_redelivery(shop: Shop, invoice: str) -> None:
-    """Let the last event be sent again: it has a new id, and the same content."""
+    """Request a redelivery of the last event. It has a new id, and the same content."""
     merchant = shop.merchant
     [webhook] = good(merchant, "GET", f"{STORE}/webhooks")
     path = f"{STORE}/webhooks/{webhook['id']}/deliveries"
@@ -138,7 +138,7 @@ def test_an_abandoned_invoice_is_marked_invalid(shop: Shop) -> None:
 
 
 def test_many_orders_while_two_endpoints_hang(shop: Shop) -> None:
-    """Every order and every reading succeeds, and the endpoint that works receives every event."""
+    """Every order and every read succeeds, and the working endpoint receives every event."""
     merchant = shop.merchant
     needed = CLIENTS * ORDERS
     merchant.wait(lambda: merchant.health().document["addresses"]["free"] >= needed, "fill the pool")

@@ -1,4 +1,4 @@
-"""Clients of BTCPay's Greenfield API that others wrote use a store as they use a BTCPay Server's."""
+"""Foreign clients of BTCPay's Greenfield API use Nodetill in the same way as a BTCPay Server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +25,8 @@ def base(shop: WebServer) -> str:
     return f"http://127.0.0.1:{shop.port}"
 
 
-def test_a_client_of_btcpay_1_6_reads_every_answer(shop: WebServer) -> None:
-    """pygreenfield checks enums and types, and knows the names of before BTCPay 2 alone."""
+def test_a_client_of_btcpay_1_6_reads_every_response(shop: WebServer) -> None:
+    """pygreenfield checks enums and types, and has only the names of BTCPay before version 2."""
     found = run_client("with_pygreenfield.py", base(shop), KEY, STORE)
     created = found["created"]
     assert (created["amount"], created["currency"], created["status"]) == ("135.99", "EUR", "New")
@@ -48,7 +48,7 @@ def test_a_client_of_btcpay_1_6_reads_every_answer(shop: WebServer) -> None:
     assert found["store"]["id"] == found["stores"][0]["id"] == STORE
 
 
-def test_a_client_of_btcpay_2_reads_every_answer(shop: WebServer) -> None:
+def test_a_client_of_btcpay_2_reads_every_response(shop: WebServer) -> None:
     """A refund fails with a sentence for the merchant."""
     found = run_client("with_btcpay_mcp.py", base(shop), KEY, STORE)
     created = found["created"]
@@ -65,7 +65,7 @@ def test_a_client_of_btcpay_2_reads_every_answer(shop: WebServer) -> None:
     assert found["server"]["version"].startswith("2.")
 
 
-def test_a_client_in_javascript_reads_every_answer(shop: WebServer) -> None:
+def test_a_client_in_javascript_reads_every_response(shop: WebServer) -> None:
     """btcpay-greenfield-node-client sends the key as Bearer, and parses each body whose type is JSON."""
     found = run_client("with_node_client.js", base(shop), KEY, STORE)
     created = found["created"]

@@ -1,4 +1,4 @@
-"""The real daemon reports invoices to a shop whose plug-in speaks to BTCPay (docs/greenfield.md)."""
+"""The real daemon reports invoices to a shop with a plug-in for BTCPay Server (docs/greenfield.md)."""
 
 import hashlib
 import hmac
@@ -23,13 +23,13 @@ ORDER = ["Created", "ReceivedPayment", "Processing", "PaymentSettled", "Settled"
 
 @pytest.fixture(scope="module")
 def merchant(make_merchant: MerchantMaker) -> Merchant:
-    """Open a merchant whose daemon looks at the chain by itself only once an hour."""
+    """Open a merchant whose daemon reconciles only once an hour."""
     return make_merchant(RECONCILE_INTERVAL="3600").open()
 
 
 @pytest.fixture
 def shop(merchant: Merchant) -> Iterator[Endpoint]:
-    """Start a shop, and make it the seller's endpoint of BTCPay's kind."""
+    """Start a shop, and add it as the seller's btcpay endpoint."""
     with Endpoint(answers(200)) as endpoint:
         made = merchant.installation.manage_json(
             "webhook", "add", SELLER, endpoint.url, "--kind", "btcpay", "--secret", SECRET
@@ -53,7 +53,7 @@ def wait_for(merchant: Merchant, shop: Endpoint, order: Order, expected: list[st
 
 
 def state(merchant: Merchant, order: Order) -> str:
-    """Return the state of an invoice as it is stored now."""
+    """Return the present state of an invoice in the database."""
     with merchant.database():
         row = payment_by_reference(order.id)
         assert row is not None
@@ -73,7 +73,7 @@ def _checked(request: Request) -> dict[str, Any]:
 def test_a_shop_receives_each_event_of_an_invoice_in_order(
     merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """The web server lets the daemon see a new invoice, which has its first event at once."""
+    """The daemon assesses a new invoice at once, so InvoiceCreated comes at once."""
     order = merchant.request(confirmations=1, metadata={"orderId": "4711"})
     with merchant.database():
         is_it = PaymentRequest.reference == order.id
@@ -96,7 +96,7 @@ def test_a_shop_receives_each_event_of_an_invoice_in_order(
 def test_a_double_spend_makes_a_settled_invoice_invalid(
     merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """It was settled in the mempool, because it requires no confirmation."""
+    """The invoice requires no confirmation, so it was settled in the mempool."""
     order = merchant.request(confirmations=0)
     sent = customer.pay(order.address, order.amount_sats)
     wait_for(merchant, shop, order, ORDER)
@@ -109,7 +109,7 @@ def test_a_double_spend_makes_a_settled_invoice_invalid(
 def test_a_fee_bump_and_a_reorg_never_settle_an_invoice_twice(
     merchant: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """The new transaction is a new payment."""
+    """The transaction of the fee bump is a new payment."""
     order = merchant.request(confirmations=1)
     old = customer.pay(order.address, order.amount_sats)
     wait_for(merchant, shop, order, ORDER[:3])

@@ -99,7 +99,7 @@ def test_each_state_fits_each_screen(shop: LinkShop, open_page: OpenPage) -> Non
 
 @pytest.mark.parametrize("has_script", [True, False])
 def test_a_payer_pays_an_invoice(shop: LinkShop, open_page: OpenPage, has_script: bool) -> None:
-    """The page has no script at all, so it works the same without JavaScript."""
+    """The page has no script, so it works in the same way without JavaScript."""
     link_id = shop.link()
     page = open_page(f"/l/{link_id}?lang=de", java_script_enabled=has_script)
     page.get_by_role("button", name="Mit Bitcoin bezahlen").click()
@@ -150,7 +150,7 @@ def test_a_paid_invoice_on_paper_is_a_receipt(shop: LinkShop, open_page: OpenPag
 
 
 def test_a_payer_chooses_an_amount(shop: LinkShop, open_page: OpenPage) -> None:
-    """Enter in the field takes the typed amount, not the first button. A fault keeps what was typed."""
+    """Enter in the field sends the typed amount, not the first button. After an error the text stays."""
     link_id = shop.donation(suggested=[3, 5], minimum="2")
     page = open_page(f"/l/{link_id}")
     field = page.get_by_label("Another amount")
@@ -169,7 +169,7 @@ def test_a_payer_chooses_an_amount(shop: LinkShop, open_page: OpenPage) -> None:
 
 
 def test_a_busy_link_leads_back(shop: LinkShop, open_page: OpenPage) -> None:
-    """A reload of the page that says when to try again pays nothing."""
+    """If the payer reloads the page with the waiting time, no request is made."""
     link_id = shop.donation()
     for _ in range(10):
         assert shop.press(link_id, "amount=5").status == 303

@@ -1,4 +1,4 @@
-"""An invoice is paid in parts with both servers, and its events arrive by webhook and email."""
+"""A single-use link is paid in parts with both servers. Its events arrive by webhook and email."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ INVOICE = {"title": "Invoice 17", "currency": "EUR", "amount_fiat": "10.00", "co
 
 
 def pressed(merchant: Merchant, link_id: str) -> Order:
-    """Press "Pay", and return the request to which this leads."""
+    """Press "Pay", and return the request to which the response redirects."""
 
     def press() -> Any:
         answer = merchant.client.post(f"/l/{link_id}/pay")
@@ -33,8 +33,8 @@ def wait_link(merchant: Merchant, link_id: str, status: str) -> dict[str, Any]:
     return merchant.wait(look, f"show the link as {status}")
 
 
-def test_an_invoice_is_paid_in_two_parts(make_merchant: MerchantMaker, customer: Customer) -> None:
-    """Both parts come to one request, since it is still open. Each message arrives once, in order."""
+def test_a_single_use_link_is_paid_in_two_parts(make_merchant: MerchantMaker, customer: Customer) -> None:
+    """Both parts come to one request, because it is still open. Each message arrives once, in order."""
     with Endpoint(answers(204)) as endpoint:
         merchant = make_merchant(ADDRESS_POOL="20").open()
         merchant.installation.manage_json("seller", "set", "company1", "--webhook-url", endpoint.url)

@@ -77,7 +77,7 @@ def pays(payment: PaymentRequest, status: str, sats: int) -> None:
 
 
 def test_a_sale_by_touch(open_page: OpenPage) -> None:
-    """The page follows the payment by itself, up to the tick, and "Next" begins anew."""
+    """The page follows the payment by itself until the tick, and "Next" begins the next sale."""
     page = open_page("/operator/till")
     tap(page, "12.349")
     amount = page.get_by_label("Amount")

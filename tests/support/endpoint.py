@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that answers as the test chooses, also with broken HTTP."""
+"""An HTTP server on this machine. The test chooses its responses, including broken HTTP."""
 
 import socket
 import ssl
@@ -28,7 +28,7 @@ Behaviour = Callable[["Endpoint", socket.socket, Request], None]
 
 
 class Endpoint(LocalServer):
-    """Reads one request from each connection in a thread of its own, and calls `behave` for the answer."""
+    """Reads one request from each connection in a thread of its own, and calls `behave` to respond."""
 
     def __init__(self, behave: Behaviour, *, is_tls: bool = False, certificate: Path = CERTIFICATE) -> None:
         self.behave = behave
@@ -65,7 +65,7 @@ class Endpoint(LocalServer):
 
 
 def answers(status: int, body: bytes = b"", *headers: str) -> Behaviour:
-    """Return a behaviour that sends a complete answer."""
+    """Return a behaviour that sends a complete response."""
 
     def behave(_endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
         framing = ["Connection: close", f"Content-Length: {len(body)}"]

@@ -1,4 +1,4 @@
-"""Clients of BTCPay's Greenfield API that others wrote, in `.clients/`, which is outside our environment.
+"""Foreign clients of BTCPay's Greenfield API, in `.clients/`, outside Nodetill's own environment.
 
 `tests/clients/` has their exact versions with the hashes of their files, and a program for each.
 """
@@ -24,7 +24,7 @@ _SECONDS = 300
 
 
 def run_client(program: str, base: str, key: str, store: str) -> dict[str, Any]:
-    """Run one of `tests/clients/`, and return what it printed. Fetch its client before its first run."""
+    """Run a program of `tests/clients/`, and return its output. Fetch its client before its first run."""
     is_python = program.endswith(".py")
     command, environ = (python_command(), {}) if is_python else _node()
     done = subprocess.run(
@@ -40,7 +40,7 @@ def run_client(program: str, base: str, key: str, store: str) -> dict[str, Any]:
 
 
 def python_command() -> list[str]:
-    """Return the command that runs Python with the clients in Python. Fetch them before the first run."""
+    """Return the command for Python with the clients in Python. Fetch the clients before the first run."""
     place, lock = CACHE / "python", PROGRAMS / "clients.lock"
     python = place / "bin" / "python"
     with _alone():
@@ -51,7 +51,7 @@ def python_command() -> list[str]:
             _fetch([*install, str(ROOT / "requirements-build.lock")], place)
             _fetch([*install, str(lock)], place)
             _mark_fetched(place, lock)
-    # The directory of the program has modules of ours, whose names others have, too.
+    # The program's directory has modules of Nodetill, and a client could import one by mistake.
     return [str(python), "-P"]
 
 
@@ -72,7 +72,7 @@ def _node() -> tuple[list[str], dict[str, str]]:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Let one process fetch at a time, because the tests run in several."""
+    """Let only one process fetch at a time, because the tests run in several processes."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -85,7 +85,7 @@ def _is_to_fetch(place: Path, lock: Path) -> bool:
 
 
 def _mark_fetched(place: Path, lock: Path) -> None:
-    """Store last what was fetched, so that an interrupted fetch is repeated."""
+    """Store the mark of a complete fetch. Call this last, so that an interrupted fetch is repeated."""
     (place / "fetched").write_text(lock.read_text())
 
 

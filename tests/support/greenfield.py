@@ -42,24 +42,24 @@ class Plugin:
         return good(self.of_store("GET", path))
 
     def create(self, **members: Any) -> dict[str, Any]:
-        """Create an invoice: ORDER with these members. Return its document."""
+        """Create an invoice from ORDER and these members. Return its document."""
         invoice: dict[str, Any] = good(self.of_store("POST", "/invoices", {**ORDER, **members}))
         return invoice
 
     def refused(self, **members: Any) -> list[str]:
-        """Return the paths of the members for which an invoice is refused."""
+        """Create an invoice that is refused. Return the paths of its wrong members."""
         return paths(self.of_store("POST", "/invoices", {**ORDER, **members}))
 
 
 def good(reply: Reply) -> Any:
-    """Return the document of a success, which is always 200."""
+    """Check that the status is 200, and return the document."""
     assert reply.status == 200, (reply.status, reply.body)
     assert reply.headers["content-type"] == "application/json"
     return reply.json
 
 
 def paths(reply: Reply) -> list[str]:
-    """Return the paths of the wrong members in a 422, which is an array."""
+    """Check that the response is a 422, and return the paths of the wrong members."""
     assert reply.status == 422, (reply.status, reply.body)
     assert reply.headers["content-type"] == "application/json"
     errors = reply.json
@@ -73,7 +73,7 @@ def paths(reply: Reply) -> list[str]:
 
 
 def code(reply: Reply, status: int) -> str:
-    """Return the code of an error of this status, which is an object."""
+    """Check that the response is an error with this status, and return its code."""
     assert reply.status == status, (reply.status, reply.body)
     assert reply.headers["content-type"] == "application/json"
     assert {"code", "message"} <= set(reply.json) <= {"code", "message", "missingPermission"}
@@ -82,6 +82,6 @@ def code(reply: Reply, status: int) -> str:
 
 
 def row_of(invoice: Mapping[str, Any]) -> PaymentRequest:
-    """Return the row of an invoice."""
+    """Return the payment request of an invoice."""
     row: PaymentRequest = PaymentRequest.get(PaymentRequest.reference == invoice["id"])
     return row

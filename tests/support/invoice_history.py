@@ -1,4 +1,4 @@
-"""An invoice whose facts change step by step, with the events that BTCPay's endpoints receive."""
+"""An invoice whose facts change step by step, with the events that btcpay endpoints receive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ class InvoiceHistory:
 
     @property
     def state(self) -> InvoiceState:
-        """Return the state that a shop reads now."""
+        """Return the present state of the invoice."""
         return state_of(self.facts)
 
     def pay(self, amount_sats: int = 100, txid: str = "a", vout: int = 0, *, depth: int = 0) -> None:
@@ -75,16 +75,16 @@ class InvoiceHistory:
         self.tip += blocks
 
     def disconnect(self) -> None:
-        """Let all payments leave their blocks for the mempool."""
+        """Move all payments from their blocks to the mempool, as a reorg does."""
         for key in self.outputs:
             self._change(key, block_height=None)
 
     def drop(self, key: str) -> None:
-        """Let an output leave mempool and chain."""
+        """Remove an output from mempool and chain."""
         self._change(key, is_live=False, block_height=None)
 
     def bring_back(self, key: str) -> None:
-        """Let an output return. After an assessment without it, its presence begins anew."""
+        """Let an output return. If an assessment was without the output, its age begins again."""
         since = self.now if key in self._gone else self.outputs[key].present_since
         self._change(key, is_live=True, present_since=since)
         self._gone.discard(key)
@@ -99,11 +99,11 @@ class InvoiceHistory:
         self.now += timedelta(seconds=seconds)
 
     def expire(self) -> None:
-        """Let the time to pay be over."""
+        """Move the time past the expiry."""
         self.now = max(self.now, EXPIRES + timedelta(seconds=1))
 
     def accept(self) -> None:
-        """Accept late money as the operator does, if there is some."""
+        """Accept late money, if there is any, as the operator does."""
         if self.facts.is_late:
             self.facts = replace(self.facts, terms=replace(self.facts.terms, is_late_accepted=True))
 
@@ -115,7 +115,7 @@ class InvoiceHistory:
             self.accept()
 
     def look(self) -> list[str]:
-        """Assess, and return the types of the new events, without their common first word."""
+        """Assess, and return the types of the new events, without the prefix "Invoice"."""
         self._assess()
         events, self.reported = events_since(self.facts, self.reported, self.now)
         self.reported = Reported.from_document(self.reported.document)
@@ -154,7 +154,7 @@ class InvoiceHistory:
 
 @dataclass(frozen=True)
 class Step:
-    """A change of an invoice's facts by its name, for hypothesis."""
+    """A change of an invoice's facts, by the name of its method, for hypothesis."""
 
     name: str
     act: Callable[[InvoiceHistory], None]
@@ -199,12 +199,12 @@ _STEPS = [
     _marking("Invalid"),
 ]
 steps = st.lists(st.tuples(st.sampled_from(_STEPS), st.booleans()), max_size=25)
-"""Changes of facts, each with an assessment after it or not."""
+"""Changes of facts. After each change the test may assess or not."""
 
 
 @st.composite
 def histories_terms(draw: st.DrawFn) -> Terms:
-    """Draw terms of the requests that plug-ins make: any speed, any tolerance, late money accepted or not."""
+    """Draw the terms of a request: any speed, any tolerance, late money accepted or not."""
     return replace(
         TERMS,
         tolerance_sats=draw(st.sampled_from([0, 0, 5, 60, 100])),

@@ -1,4 +1,4 @@
-"""The order of an invoice's events, on which shops rely (docs/greenfield.md 3), and the stored events."""
+"""Checks of the sequence of an invoice's events (docs/greenfield.md 3), and queries of stored events."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from payments.greenfield.facts import invoice_facts
 
 
 def order_faults(events: Sequence[Body]) -> Iterator[str]:
-    """Yield the events that come too early, too late or twice."""
+    """Yield a sentence for each event that comes too early, too late or twice."""
     has_processing = is_settled = is_invalid = False
     seen: set[tuple[str, str]] = set()
     for number, event in enumerate(events):
@@ -41,13 +41,13 @@ def order_faults(events: Sequence[Body]) -> Iterator[str]:
 
 
 def stored_events(payment: PaymentRequest) -> list[Body]:
-    """Return the events of an invoice that are stored for its seller's one endpoint."""
+    """Return the stored events of an invoice whose seller has one endpoint."""
     is_its = (Message.payment == payment) & Message.invoice_event.is_null(False)
     return [message.invoice_event for message in Message.select().where(is_its).order_by(Message.id)]
 
 
 def unreported(payment: PaymentRequest, tip_height: int, now: datetime) -> list[str]:
-    """Return the types of events that are not stored yet, though the facts have them."""
+    """Return the types of the events that the facts require and that are not yet stored."""
     received = [output.received_output for output in outputs_at(payment.address_id)]
     facts = invoice_facts(payment, "", received, tip_height=tip_height)
     reported = Reported.from_document(payment.invoice_reported)

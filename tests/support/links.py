@@ -23,7 +23,7 @@ NOBODY: dict[str, str | None] = {"Authorization": None}
 
 @dataclass
 class LinkShop:
-    """A web server with links, and a daemon that assesses when the test says so."""
+    """A web server with links, and a daemon that assesses when the test calls it."""
 
     server: WebServer
     settings: Settings
@@ -58,17 +58,17 @@ class LinkShop:
         return reply.body.decode()
 
     def press(self, link_id: str, form: str = "", headers: Mapping[str, str | None] | None = None) -> Reply:
-        """Press "Pay"."""
+        """Press "Pay", and return the response."""
         return self.server.post(f"/l/{link_id}/pay", form.encode(), {**NOBODY, **(headers or {})})
 
     def request(self, link_id: str, form: str = "") -> PaymentRequest:
-        """Press "Pay", and return the request to which this leads."""
+        """Press "Pay", and return the request to which the response redirects."""
         reply = self.press(link_id, form)
         assert reply.status == 303, reply.body
         return request_of(reply)
 
     def pay(self, request: PaymentRequest, amount_sats: int | None = None, depth: int = 0) -> Output:
-        """Pay a request, by default its whole amount, and assess it."""
+        """Pay a request, and assess it. By default pay its whole amount."""
         self._paid += 1
         mined = {"state": "mined", "block_hash": BLOCK, "block_height": self.tip - depth + 1}
         row: Output = Output.create(
@@ -84,7 +84,7 @@ class LinkShop:
         return row
 
     def change(self, output: Output, **columns: Any) -> None:
-        """Change an output as a block, a reorg or a double-spend does, and assess its request."""
+        """Change the columns of an output, as a block, a reorg or a double-spend does. Assess its request."""
         Output.update(**columns).where(Output.id == output.id).execute()
         self.assess(PaymentRequest.get(PaymentRequest.address == output.address_id))
 
@@ -117,7 +117,7 @@ class LinkShop:
 
 
 def request_of(reply: Reply) -> PaymentRequest:
-    """Return the request to whose checkout page a reply redirects."""
+    """Return the request to whose checkout page the response redirects."""
     _, _, rest = reply.headers["location"].partition("pay/")
     request = payment_by_reference(rest.partition("?")[0])
     assert request is not None, reply.headers["location"]

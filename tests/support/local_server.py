@@ -1,4 +1,4 @@
-"""The base of the servers on this machine that a test starts: each connection has a thread of its own."""
+"""The base class of servers that a test starts on this machine, with a thread for each connection."""
 
 import socket
 import socketserver
@@ -61,7 +61,7 @@ class LocalServer:
         self.released.set()
         self._server.shutdown()
         self._thread.join()
-        # A thread that reads from its connection goes on, and ends.
+        # A thread that reads from its connection then continues, and ends.
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

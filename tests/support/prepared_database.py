@@ -1,4 +1,4 @@
-"""Databases that have all tables from the start, because the migrations take longer than many a test."""
+"""Databases that have all tables from the start, because the migrations take longer than many tests."""
 
 import os
 import tempfile
@@ -23,7 +23,7 @@ def open_prepared(url: str) -> peewee.Database:
 
 
 def migrate_aside(url: str) -> None:
-    """Create the tables of a database that is not the open one."""
+    """Create the tables of another database, while the open database stays open."""
     before = database.obj
     try:
         open_database(url)

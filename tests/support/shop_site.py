@@ -1,4 +1,4 @@
-"""The web site of a shop on another origin than Nodetill: its pages, and the forms that it receives."""
+"""The web site of a shop, on another origin than Nodetill: its pages, and the forms that it receives."""
 
 import threading
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Received:
 class ShopSite:
     """Serves `pages` by their paths inside its `with` block. Any other page is a short text.
 
-    Its address has the name localhost, so a browser takes it for another site than 127.0.0.1.
+    Its host is localhost, so for a browser it is another site than 127.0.0.1.
     """
 
     pages: dict[str, str] = field(default_factory=dict)

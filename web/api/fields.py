@@ -1,4 +1,4 @@
-"""Types of fields that several forms share. Each has its check, and its schema for the description."""
+"""Types of fields that several forms share. Each has its check, and its schema for the API's description."""
 
 import unicodedata
 from decimal import Decimal
@@ -31,7 +31,7 @@ def _line(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Check a text of several lines. A text area in HTML sends CR LF for a new line, which becomes LF."""
+    """Check a text of several lines. Replace CR LF by LF, because a text area in HTML sends CR LF."""
     text = text.replace("\r\n", "\n")
     if len(text) > TEXT_CHARACTERS:
         raise ValueError(f"must have at most {TEXT_CHARACTERS} characters")
@@ -50,7 +50,7 @@ def _currency(code: str) -> str:
 
 
 def _whole_number(least: int, most: int) -> PlainValidator:
-    """Return a validator of a number. Null stands for the operator's setting, as does no number."""
+    """Return a validator of a number. Null means the operator's setting, as does a missing number."""
 
     def read(value: object) -> int | None:
         if value is None:
@@ -65,7 +65,7 @@ def _whole_number(least: int, most: int) -> PlainValidator:
 
 
 def read_amount_in(value: Any, info: ValidationInfo) -> Decimal:
-    """Return an amount in the currency of its form. The currency has to precede the amount.
+    """Return an amount in the currency of its form, in which `currency` must precede the amount.
 
     If the currency is invalid, assume bitcoin, which allows the most decimals. Raise AmountError.
     """

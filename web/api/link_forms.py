@@ -52,11 +52,11 @@ _VisibleLine = Annotated[Line, AfterValidator(_not_blank)]
 
 
 class LinkForm(Form):
-    """The body that creates a payment link. In an optional field, null stands for the default."""
+    """The body that creates a payment link. In an optional field, null means the default."""
 
     seller_id: Annotated[
         str | None,
-        Field(description="The seller that owns the API key. The key names the seller, so leave it out"),
+        Field(description="The seller that owns the API key. Leave it out, because the key names the seller"),
     ] = None
     title: Annotated[
         _VisibleLine,
@@ -80,10 +80,10 @@ class LinkForm(Form):
         Field(description="The amount, or null if the payer chooses it", examples=["135.99"]),
     ] = None
     minimum: Annotated[
-        Decimal | None, Field(description="The least that the payer may choose, without `amount_fiat`")
+        Decimal | None, Field(description="The minimum that the payer may choose, without `amount_fiat`")
     ] = None
     maximum: Annotated[
-        Decimal | None, Field(description="The most that the payer may choose, without `amount_fiat`")
+        Decimal | None, Field(description="The maximum that the payer may choose, without `amount_fiat`")
     ] = None
     suggested: Annotated[
         list[Decimal] | None,
@@ -115,7 +115,7 @@ class LinkForm(Form):
     ] = None
     redirect_url: Annotated[
         RedirectUrl | None,
-        Field(description="The page that the checkout pages link to; default: the page of this link"),
+        Field(description="The page to which the checkout pages lead; default: the page of this link"),
     ] = None
     thanks: Annotated[
         Text | None, Field(description="A text that the payer sees after the payment. New lines are kept")
@@ -157,7 +157,7 @@ class LinkForm(Form):
     @classmethod
     def _is_due_once(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         if value is not None and info.data.get("is_reusable"):
-            raise ValueError("belongs to an invoice; a link with is_reusable is never due")
+            raise ValueError("is only for a single-use link; a link with is_reusable is never due")
         return value
 
 
@@ -167,4 +167,4 @@ def _amount(value: Any, info: ValidationInfo) -> Decimal | None:
 
 def _check_choice(info: ValidationInfo) -> None:
     if info.data.get("amount_fiat") is not None:
-        raise ValueError("is only for a link without amount_fiat, because the payer chooses nothing here")
+        raise ValueError("is only for a link without amount_fiat, whose payer chooses the amount")

@@ -21,13 +21,13 @@ class LinkPayment(TypedDict):
     payment_request_id: Reference
     status: Status
     amount_fiat: Digits
-    paid_fiat: Annotated[Digits, Field(description="The worth of its money that counts, at its own price")]
+    paid_fiat: Annotated[Digits, Field(description="The worth of its counted money, at its own price")]
     received_sats: Sats
     late: Annotated[bool, Field(description="True if its whole amount came after the price had expired")]
 
 
 class PaymentLink(TypedDict):
-    """A payment link. It requests money without a price: each press of "Pay" makes a payment request."""
+    """A payment link. It has no price, and each press of "Pay" makes a payment request with a price."""
 
     link_id: LinkReference
     seller_id: Annotated[str, Field(examples=["company1"])]
@@ -52,14 +52,14 @@ class PaymentLink(TypedDict):
     redirect_url: str | None
     thanks: str
     status: LinkStatus
-    paid_fiat: Annotated[Digits, Field(description="The worth of all money that counts")]
+    paid_fiat: Annotated[Digits, Field(description="The worth of all counted money")]
     remaining_fiat: Annotated[
         Digits | None,
         Field(description="Null for a reusable link, and while nobody has chosen the amount"),
     ]
     late_sats: Annotated[
         Sats,
-        Field(description="Money that came too late. It counts once you accept it"),
+        Field(description="Money that came too late. It counts if you accept it"),
     ]
     payment_count: Annotated[Count, Field(description="The number of its requests to which money came")]
     payments: Annotated[list[LinkPayment], Field(description="The newest 20 of these requests, newest first")]

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 OpenTransaction = Callable[[], AbstractContextManager[Any]]
 
 MAX_WAITING = 30
-"""The most requests of a reusable link that wait for money at the same time."""
+"""The maximum number of a reusable link's requests that wait for money at the same time."""
 
 
 def make_link(
@@ -35,7 +35,7 @@ def make_link(
     transaction: OpenTransaction,
     reference: str | None = None,
 ) -> Link:
-    """Store a new link. Raise Problem 422 for an amount that cannot be paid now.
+    """Store a new link. Raise Problem 422 for an amount that nobody can pay now.
 
     Raise peewee.IntegrityError if there is a link with this `reference`.
     """
@@ -66,9 +66,10 @@ def make_link(
 
 
 def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> bool:
-    """Close a link, and cancel its requests to which nothing came. Return False if it is closed already."""
+    """Close a link, and cancel its requests to which nothing came. Return False if it is already closed."""
     with transaction():
-        # A press of "Pay" at the same moment either finds the link closed, or its request is cancelled here.
+        # If somebody presses "Pay" at the same moment, the press finds the closed link, or this call cancels
+        # the new request.
         take_turn()
         is_new = close_link(link, now)
         if is_new:
@@ -85,7 +86,7 @@ def log_link(event: str, link: Link, by: str) -> None:
 def _check_amounts(form: LinkForm, settings: Settings, now: datetime) -> None:
     """Raise Problem 422 for amounts that the network does not relay, or a currency without a source.
 
-    A link needs no price, so without a fresh price its amounts are not checked.
+    Without a fresh price, do not check the amounts, because a link needs no price.
     """
     try:
         price = price_now(form.currency, settings, now).price

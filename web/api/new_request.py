@@ -1,4 +1,4 @@
-"""Make a payment request: its terms, address and log line. All ways to ask for money use this module."""
+"""Make a payment request: its terms, address and log line. Every way to ask for money uses this module."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ _REFERENCE_PAIRS = 11  # 131 random bits
 
 
 class Order(Protocol):
-    """The fields of an order that become the terms of a request. None stands for the operator's setting."""
+    """The fields of an order that become the terms of a request. None means the operator's setting."""
 
     @property
     def amount_fiat(self) -> Decimal: ...
@@ -78,7 +78,7 @@ def build_terms(
     monitoring_seconds: float | None = None,
     tolerance_percent: Decimal | None = None,
 ) -> RequestTerms:
-    """Return the terms of a new request. None stands for the operator's setting. Raise Problem 422 or 503."""
+    """Return the terms of a new request. None means the operator's setting. Raise Problem 422 or 503."""
     price = price_now(order.currency, settings, now)
     amount_sats = _amount_sats(order.amount_fiat, price)
     if not has_free_address(seller_id):
@@ -164,5 +164,5 @@ def _no_address() -> Problem:
 
 
 def new_reference(prefix: str) -> str:
-    """Return a new public identifier, such as PR-4NFvpU8duEamwKnDykOqhi for the prefix PR."""
+    """Return a new public id, such as PR-4NFvpU8duEamwKnDykOqhi for the prefix PR."""
     return f"{prefix}-{random_text(_REFERENCE_PAIRS)}"

@@ -154,7 +154,7 @@ def operator_form(call: Request) -> BrowserSession:
 def connecting_operator(call: Request) -> BrowserSession:
     """Return the same as `operator`, for the page that a shop's plug-in opens.
 
-    Raise Problem 403 without OPERATOR_PASSWORD. A merchant then needs more than "not found".
+    Raise Problem 403 without OPERATOR_PASSWORD, because 404 would not help the merchant.
     """
     if call.settings.operator_password is None:
         detail = (
@@ -261,7 +261,7 @@ def _with_form(session: BrowserSession, call: Request) -> BrowserSession:
 
 
 def _key_holder(call: Request) -> KeyHolder:
-    """Return the caller by its key, and note that the key is used. Raise Problem 401."""
+    """Return the caller by its key, and store the time of this use. Raise Problem 401."""
     credentials = call.environ.get("HTTP_AUTHORIZATION", "")
     if not credentials:
         raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")

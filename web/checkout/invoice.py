@@ -17,7 +17,7 @@ def show(call: Request, reference: str) -> Content:
 
 
 def show_method(call: Request, reference: str, payment_method: str) -> Content:
-    """GET /i/{id}/{payment method}: the same page. The page at `receipt` stays open."""
+    """GET /i/{id}/{payment method}: the same page. At `receipt` it does not redirect."""
     return _page(call, reference, may_return=payment_method.lower() != "receipt")
 
 
@@ -28,7 +28,7 @@ def show_by_parameter(call: Request) -> Content:
 
 
 def lead_to_operator(_call: Request, reference: str) -> Content:
-    """GET /invoices/{id}: redirect to the operator's page, because a shop's admin pages link to this path."""
+    """GET /invoices/{id}: redirect to the operator's page. The admin pages of shops link to this path."""
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"../operator/payments/{reference}"})
 
 

@@ -41,8 +41,8 @@ def render(
 ) -> Content:
     """Return the checkout page of a request. Raise Problem 404.
 
-    Links to the same page in another language keep the parameters `kept`. With `may_return` the page leads a
-    customer who has paid back to the shop, if the shop wants it.
+    Links to the same page in another language keep the parameters `kept`. With `may_return` the page
+    redirects a customer who has paid to the shop, if the shop wants this.
     """
     facts = facts_or_404(call, reference)
     parameters = call.page_parameters()
@@ -73,7 +73,7 @@ def status(call: Request, reference: str) -> Answer:
 def qr(call: Request, reference: str) -> Content:
     """GET /pay/{id}/qr.svg: the BIP21 URI of the amount that is payable now.
 
-    Raise Problem 410 if nothing is payable, so that nobody pays twice by a code on a shop's page.
+    Raise Problem 410 if no amount is payable, so that no code on a shop's page leads to a second payment.
     """
     uri = facts_or_404(call, reference).qr_uri
     if uri is None:

@@ -265,7 +265,7 @@ class View:
 
 
 def scene_of(facts: PublicFacts) -> str:
-    """Return the one of SCENES that fits these facts. Money that is there counts more than a mark as paid."""
+    """Return the scene for these facts. Money that has come takes precedence over a mark as paid."""
     if facts.marked is Mark.INVALID or (facts.marked and not facts.status.is_covered):
         return f"marked_{facts.marked}"
     match facts.status:

@@ -62,8 +62,9 @@ LINK_OPERATIONS: tuple[Operation, ...] = (
         "getLink",
         "Links",
         "Read a payment link",
-        "Deliver only when `status` is `paid`. A reusable link never is, so read the status of each request "
-        "that it made (`link_id` of a payment request, and the filter `link_id` of their list).",
+        "Deliver only when `status` is `paid`. A reusable link is never `paid`, so read the status of each "
+        "request that it made. `link_id` of a request names the link, and lists of requests have the filter "
+        "`link_id`.",
         {HTTPStatus.OK: json_reply("The link", PaymentLink, "ETag"), **UNCHANGED, **KEYED, **NOT_FOUND},
         parameters=(_ID, IF_NONE_MATCH),
     ),
@@ -84,7 +85,7 @@ LINK_OPERATIONS: tuple[Operation, ...] = (
         "getLinkPage",
         "Links",
         "Page of a link",
-        "Shows the title, the amount or a field for it, and what has come, in the payer's language.",
+        "Shows the title, the amount or a field for it, and the money that came, in the payer's language.",
         {
             HTTPStatus.OK: Reply("The page", {HTML: str}),
             **_NO_PAGE,
@@ -127,15 +128,16 @@ LINK_OPERATIONS: tuple[Operation, ...] = (
         "Links",
         "Pay a link",
         "The form of the link's page, with the field `amount` where the payer chooses it. It makes a payment "
-        "request, or finds the one that waits for money, and redirects to its checkout page. An invoice has "
-        "one request at a time. A reusable link makes at most 10 requests a minute, and has at most 30 that "
-        "wait. All links together leave half of the free addresses to the calls of sellers.",
+        "request, or finds the request that waits for money, and redirects to its checkout page. A "
+        "single-use link has one request at a time. A reusable link makes at most 10 requests a minute, and "
+        "at most 30 of them wait for money. All links together leave half of the free addresses to the "
+        "calls of sellers.",
         {
             HTTPStatus.SEE_OTHER: Reply("A redirect to the checkout page", headers=("Location",)),
             **_NO_PAGE,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: page_reply("The body has more than 16 KiB"),
             HTTPStatus.UNPROCESSABLE_ENTITY: page_reply(
-                "The amount cannot be paid; the page gives the reason"
+                "The link does not allow this amount; the page gives the reason"
             ),
             HTTPStatus.TOO_MANY_REQUESTS: page_reply("Too many people pay this link now", "Retry-After"),
             HTTPStatus.SERVICE_UNAVAILABLE: page_reply(

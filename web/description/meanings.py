@@ -41,10 +41,12 @@ STATUS_MEANINGS: Mapping[Status, Meaning] = MappingProxyType(
 
 LINK_EVENT_MEANINGS: Mapping[LinkEvent, Meaning] = MappingProxyType(
     {
-        LinkEvent.PAID: Meaning("All money of an invoice has the confirmations that it needs.", "Deliver."),
+        LinkEvent.PAID: Meaning(
+            "A single-use link is paid, and its money has the required confirmations.", "Deliver."
+        ),
         LinkEvent.REVERTED: Meaning(
-            "A double-spend or a reorg took money of a paid invoice back.",
-            "Stop the delivery. Its page asks for the rest.",
+            "A double-spend or a reorg took a part of a paid single-use link back.",
+            "Stop the delivery. The page of the link asks for the rest.",
         ),
     }
 )
@@ -61,7 +63,7 @@ LINK_STATUS_MEANINGS: Mapping[LinkStatus, Meaning] = MappingProxyType(
             "An amount remains after `due_at`. It can still be paid.", "Remind the payer."
         ),
         LinkStatus.CLOSED: Meaning(
-            "You closed the link while an amount remained.", "Nothing can be paid here."
+            "You closed the link while an amount remained.", "Nobody can pay it any more."
         ),
     }
 )

@@ -1,1 +1,1 @@
-"""BTCPay's Greenfield API: shops whose plug-in speaks to a BTCPay Server use Nodetill unchanged."""
+"""BTCPay's Greenfield API, so that shops with a plug-in for BTCPay Server use Nodetill unchanged."""

@@ -1,4 +1,4 @@
-"""The body of a call of BTCPay's Greenfield API, with an error for each wrong member by its path."""
+"""Reads the body of a call of BTCPay's Greenfield API. Each wrong member gets an error with its path."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -27,14 +27,14 @@ F = TypeVar("F", bound=GreenfieldForm)
 
 
 def read_body(call: Request) -> dict[str, Any]:
-    """Return the JSON object of the body. An empty body is an object without members. Raise Problem."""
+    """Return the JSON object of the body, or an empty dict for an empty body. Raise Problem."""
     if int(call.environ.get("CONTENT_LENGTH") or 0) == 0:
         return {}
     return call.body(LIMITS)
 
 
 def member(body: Mapping[str, Any], name: str) -> Any:
-    """Return a member of the body, whose name can have any case, or None."""
+    """Return a member of the body by its name in any case, or None."""
     return respelled(body, [name]).get(name)
 
 
@@ -48,7 +48,7 @@ def read_form(form: type[F], body: Mapping[str, Any]) -> F:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """Return the place of a member as BTCPay writes it, such as checkout.paymentMethods[0]."""
+    """Return the path of a member in BTCPay's notation, such as checkout.paymentMethods[0]."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -1,4 +1,4 @@
-"""Create an invoice, which is a payment request. It takes the path of a request of Nodetill's own API."""
+"""Create an invoice, which is a payment request, by the same functions as Nodetill's native API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid
 
 REPEAT = timedelta(seconds=10)
-"""An equal order within this time is a double click, or a repetition after a lost response."""
+"""An equal order within this time is a double click, or is repeated after a lost response."""
 
 _MEMBERS = "amount currency metadata checkout receipt additionalSearchTerms type".split()
 _CHECKOUT_MEMBERS = (
@@ -46,7 +46,7 @@ _RECEIPT_MEMBERS = "enabled showQR showPayments".split()
 
 @dataclass(frozen=True, slots=True)
 class InvoiceOrder:
-    """The order of a shop, as `build_terms` reads it. `options` are those of the checkout."""
+    """The order of a shop, with the fields that `build_terms` reads. `options` comes from `read_options`."""
 
     amount_fiat: Decimal
     currency: str
@@ -60,17 +60,16 @@ class InvoiceOrder:
 
     @property
     def order_id(self) -> str | None:
-        """The shop's name of the order."""
         return order_id_in(self.metadata)
 
     @property
     def checkout_id(self) -> str | None:
-        """The order's name if a customer waits for the invoice, who then has a page to return to."""
+        """The order id if the order has a page to which a customer returns, or None."""
         return self.order_id if "redirectURL" in self.options else None
 
 
 def create(call: Request) -> Content:
-    """POST /api/v1/stores/{store}/invoices: the new invoice, or the one of an equal order of just now."""
+    """POST /api/v1/stores/{store}/invoices: the new invoice, or the invoice of an equal recent order."""
     order = _read_order(read_body(call), call)
     repeated = _repeated(order, call)
     if repeated is not None:
@@ -135,10 +134,10 @@ def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:
 
 
 def _repeated(order: InvoiceOrder, call: Request) -> PaymentRequest | None:
-    """Return the invoice of an equal order of just now for which no money has come, or None.
+    """Return the invoice of an equal order within REPEAT, to which no money has come, or None.
 
-    The metadata have to be equal, too, because some shops name the attempt there and compare it later. A
-    program without a customer's page means each of its calls, so it gets an invoice for each.
+    The metadata must be equal, too, because some shops store a number of the attempt there and compare it
+    later. An order without a customer's page comes from a program, which gets a new invoice for each call.
     """
     if order.checkout_id is None:
         return None

@@ -1,4 +1,4 @@
-"""The deliveries of a webhook endpoint: list them, read what was sent, and send it again."""
+"""The deliveries of a webhook endpoint: list them, return the body of one, and redeliver its event."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 def list_deliveries(call: Request, webhook: str) -> Content:
-    """GET …/webhooks/{webhook}/deliveries: the newest `count` deliveries, the newest first."""
+    """GET …/webhooks/{webhook}/deliveries: the last `count` deliveries, the newest first."""
     count = Query(call).number("count", MAX_LISTED, MAX_LISTED)
     return ok([_document(delivery) for delivery in deliveries_of(own_webhook(call, webhook), count)])
 
@@ -33,7 +33,7 @@ def show(call: Request, webhook: str, delivery: str) -> Content:
 
 
 def request_body(call: Request, webhook: str, delivery: str) -> Content:
-    """GET …/deliveries/{delivery}/request: the very bytes that were sent."""
+    """GET …/deliveries/{delivery}/request: the exact bytes that Nodetill sent."""
     endpoint = own_webhook(call, webhook)
     found = _own_delivery(endpoint, delivery)
     body = delivery_body(
@@ -48,7 +48,7 @@ def request_body(call: Request, webhook: str, delivery: str) -> Content:
 def redeliver(call: Request, webhook: str, delivery: str) -> Content:
     """POST …/deliveries/{delivery}/redeliver: the id of the new delivery, as a JSON string.
 
-    The daemon sends the event again, with the same body except the ids of the delivery. Raise Problem 429.
+    The daemon sends the event again. Only the ids of the delivery in its body change. Raise Problem 429.
     """
     found = _own_delivery(own_webhook(call, webhook), delivery)
     message: Message = found.message
@@ -85,7 +85,7 @@ def _status(delivery: Delivery) -> str:
 
 
 def _error(delivery: Delivery) -> str | None:
-    """Return the error, without details about the address, because the key's owner can choose any address."""
+    """Return the error without network details, because the key's owner could use them to scan a network."""
     if delivery.was_accepted:
         return None
     return "no HTTP answer" if delivery.http_code is None else f"HTTP {delivery.http_code}"

@@ -1,4 +1,4 @@
-"""Documents of invoices, as this API returns them."""
+"""The JSON documents of invoices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from payments.greenfield.payment_methods import payment_methods
 
 
 def facts_of_all(payments: Sequence[PaymentRequest]) -> list[InvoiceFacts]:
-    """Return the facts of these requests, in the same order. Must run in the snapshot that read them."""
+    """Return the facts of these requests, in their order. Call it in the snapshot that read the requests."""
     height = daemon_report().assessed_height
     outputs = outputs_by_address([payment.address_id for payment in payments])
     return [
@@ -31,7 +31,7 @@ def facts_of_all(payments: Sequence[PaymentRequest]) -> list[InvoiceFacts]:
 def invoice_documents(
     payments: Sequence[PaymentRequest], settings: Settings, *, is_with_methods: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the invoices of these requests. Must run in the snapshot that read them."""
+    """Return these requests as invoices. Call it in the snapshot that read the requests."""
     documents = []
     for facts in facts_of_all(payments):
         document = invoice_document(facts, public_url=settings.public_url)

@@ -1,7 +1,7 @@
 """Errors in the forms of BTCPay's Greenfield API, and the headers for browsers of other sites.
 
-422 is an array of fields. Every other error is an object with a code and a message. Problems as RFC 9457
-defines them do not appear under these paths, because the clients parse nothing else.
+422 is an array of fields. Every other error is an object with a code and a message. The clients cannot parse
+other errors, so no problem document (RFC 9457) appears under these paths.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from web.http.responses import JSON, PROBLEM_JSON, Answer, Content, FieldError, 
 from web.http.strict_json import Limits
 
 LIMITS = Limits(size_bytes=64 * 1024, nesting=32)
-"""The body of a shop with customer data and a long posData has some 20 KB."""
+"""A body with customer data and a long posData has some 20 KB."""
 
 CORS: Mapping[str, str] = MappingProxyType(
     {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
 )
-"""Headers that let scripts of any site read the response. No cookie grants access to this API."""
+"""Headers that let scripts of any site read the response. This API accepts no cookie, so this is safe."""
 
 _PREFLIGHT: Mapping[str, str] = MappingProxyType(
     {
@@ -33,7 +33,7 @@ _PREFLIGHT: Mapping[str, str] = MappingProxyType(
 
 _TEXT = "text/plain; charset=utf-8"
 _NOT_OFFERED = (
-    "Nodetill does not offer this call of BTCPay's API; GET /openapi.json lists the calls that it has"
+    "Nodetill does not offer this call of BTCPay's API; GET /openapi.json lists the calls that it offers"
 )
 
 _CODES: Mapping[str, str] = MappingProxyType(
@@ -42,7 +42,7 @@ _CODES: Mapping[str, str] = MappingProxyType(
         "bad-request": "generic-error",
     }
 )
-"""BTCPay's code for a type of problem. Other types are their own code."""
+"""BTCPay's code for a type of problem. For any other type, the code is the type."""
 
 _PATHS: Mapping[str, str] = MappingProxyType(
     {
@@ -51,21 +51,21 @@ _PATHS: Mapping[str, str] = MappingProxyType(
         "expires_in": "checkout.expirationMinutes",
     }
 )
-"""The names of fields of Nodetill's own API in this API."""
+"""This API's names of fields of the native API."""
 
 
 def ok(document: Mapping[str, Any] | list[Any]) -> Content:
-    """Return a success, which is always 200, because BTCPay's PHP library refuses every other status."""
+    """Return a response with 200, because BTCPay's PHP library refuses every other status."""
     return Content(HTTPStatus.OK, encoded(document), JSON, CORS)
 
 
 def empty() -> Content:
-    """Return a success without a document. Clients would parse an empty body of the type JSON, and fail."""
+    """Return 200 without a document. The type is not JSON, because clients cannot parse empty JSON."""
     return Content(HTTPStatus.OK, b"", _TEXT, CORS)
 
 
 def wrong(path: str, message: str) -> Problem:
-    """Return 422 for one field. `path` is in BTCPay's notation, such as checkout.paymentMethods[0]."""
+    """Return 422 for one field. `path` has BTCPay's notation, such as checkout.paymentMethods[0]."""
     return invalid([FieldError(path, message)])
 
 
@@ -80,14 +80,14 @@ def in_greenfield_form(answer: Answer, _environ: Environ) -> Content:
         return Content(answer.status, answer.body, answer.content_type, {**answer.headers, **CORS})
     problem = answer.document
     if _type(problem) == "malformed":
-        # For BTCPay's own server, an unreadable body or query is a wrong field without a name.
+        # BTCPay returns 422 for an unreadable body or query, with an empty path.
         fields = [{"path": "", "message": problem["detail"]}]
         return Content(HTTPStatus.UNPROCESSABLE_ENTITY, encoded(fields), JSON, CORS)
     return Content(answer.status, encoded(_error(answer)), JSON, {**answer.headers, **CORS})
 
 
 def misdirected(answer: Answer, environ: Environ) -> Content:
-    """Return the response to a path or method that this API does not have, or to a preflight (CORS)."""
+    """Return the response to an unknown path or method, or to a CORS preflight."""
     if environ["REQUEST_METHOD"] == "OPTIONS":
         return Content(HTTPStatus.OK, b"", _TEXT, _PREFLIGHT)
     if answer.status != HTTPStatus.NOT_FOUND:
@@ -96,7 +96,7 @@ def misdirected(answer: Answer, environ: Environ) -> Content:
 
 
 def refusal(problem: Problem, path: str) -> Content:
-    """Return the response to a request that the server refuses before the application receives it."""
+    """Return the response to a request that the HTTP server refuses before it calls the application."""
     return in_greenfield_form(problem.answer, {}) if is_greenfield(path) else problem.answer
 
 

@@ -12,7 +12,7 @@ MAX_EVENTS, MAX_EVENT_CHARACTERS = 100, 100
 
 
 def _url(text: str) -> str:
-    """Check an address, which is stored and returned exactly as it came. Shops compare it with their own."""
+    """Check an address. Return it unchanged, because shops compare it with the address that they sent."""
     example = "must be an http or https URL such as https://shop.example/webhook"
     if len(text) > MAX_WEBHOOK_URL_CHARACTERS:
         raise ValueError(f"must have at most {MAX_WEBHOOK_URL_CHARACTERS} characters")
@@ -35,7 +35,7 @@ def _secret(text: str) -> str:
 
 
 def _events(names: list[str]) -> list[str]:
-    """Check names of events. Unknown names are kept, and no event has them."""
+    """Check names of events. Keep unknown names, although no event has them."""
     if len(names) > MAX_EVENTS or any(len(name) > MAX_EVENT_CHARACTERS for name in names):
         raise ValueError(f"must have at most {MAX_EVENTS} names of {MAX_EVENT_CHARACTERS} characters")
     return names
@@ -49,12 +49,12 @@ class GreenfieldForm(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _spell(cls, value: Any) -> Any:
-        """Give each member its name here. If a name occurs in several cases, the exact one counts."""
+        """Spell each member's name as this form does. If a name occurs twice, the exact spelling counts."""
         return respelled(value, [str(field.alias) for field in cls.model_fields.values()])
 
 
 class AuthorizedEvents(GreenfieldForm):
-    """The filter of an endpoint. A missing `everything` stands for true."""
+    """The filter of an endpoint. A missing `everything` means true."""
 
     everything: bool | None = None
     specific_events: Annotated[
@@ -85,7 +85,7 @@ class WebhookForm(GreenfieldForm):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The columns of an endpoint except its address and its secret. A missing member has its default."""
+        """Return the columns of an endpoint, without address and secret. A missing member has its default."""
         events = self.authorized_events or AuthorizedEvents()
         return {
             "is_enabled": self.enabled is not False,
@@ -95,9 +95,9 @@ class WebhookForm(GreenfieldForm):
 
 
 def respelled(value: Any, names: list[str]) -> Any:
-    """Return an object whose members have these names, without regard to case. Other values stay as they are.
+    """Return an object with its members spelled as in `names`. Return a value of another type unchanged.
 
-    BTCPay reads names without regard to case. If a name occurs in several cases, the exact one counts.
+    BTCPay ignores the case of names. If a name occurs in several cases, the exact spelling counts.
     """
     if not isinstance(value, dict):
         return value

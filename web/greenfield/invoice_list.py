@@ -12,14 +12,14 @@ from web.http.request import Request
 from web.http.responses import Content
 
 MAX_INVOICES = 250
-"""The number of invoices in one response, also without `take`."""
+"""The maximum number of invoices in one response, and the default of `take`."""
 _MAX_SKIPPED = 10**9
 _MAX_SEARCH_CHARACTERS = 200
 _STATUSES = {status.value.lower(): status for status in InvoiceStatus}
 
 
 def list_invoices(call: Request) -> Content:
-    """GET /api/v1/stores/{store}/invoices: a bare array."""
+    """GET /api/v1/stores/{store}/invoices: a JSON array of invoices."""
     query = Query(call)
     search = _search(query, call.seller.id)
     skip = query.number("skip", 0, _MAX_SKIPPED)
@@ -39,7 +39,7 @@ def _search(query: Query, seller_id: str) -> InvoiceSearch:
         order_ids=query.all("orderId"),
         statuses=[_status(name) for name in query.all("status")],
         created_after=query.time("startDate"),
-        # Clients know the whole second of a creation.
+        # Clients receive the creation time in whole seconds.
         created_before=None if end is None else end + timedelta(seconds=1),
         text=_search_text(query),
         is_archived_included=query.flag("includeArchived"),
@@ -47,7 +47,7 @@ def _search(query: Query, seller_id: str) -> InvoiceSearch:
 
 
 def _status(name: str) -> InvoiceStatus:
-    """Return one of BTCPay's statuses, in any case of its letters. Raise Problem 422."""
+    """Return one of BTCPay's statuses. Ignore case. Raise Problem 422."""
     status = _STATUSES.get(name.lower())
     if status is None:
         raise wrong("status", f"must be one of {', '.join(InvoiceStatus)}")

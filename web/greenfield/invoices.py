@@ -1,4 +1,4 @@
-"""One invoice: read it and its payments, mark it by hand, archive it, replace its metadata."""
+"""One invoice: return it or its payments, mark it by hand, archive it, replace its metadata."""
 
 import structlog
 
@@ -22,7 +22,7 @@ from web.http.responses import Content, unavailable
 log = structlog.get_logger(__name__)
 
 _ATTEMPTS = 5
-"""The daemon may change a request between the read and the mark, but not often."""
+"""The daemon may change a request between the read and the mark. So many changes in a row are unlikely."""
 
 
 def show(call: Request, invoice: str) -> Content:
@@ -34,7 +34,7 @@ def show(call: Request, invoice: str) -> Content:
 
 
 def list_payment_methods(call: Request, invoice: str) -> Content:
-    """GET …/payment-methods: the one method, with the payments so far."""
+    """GET …/payment-methods: the only method, with the payments so far."""
     query = Query(call)
     only_accounted = query.text("onlyAccountedPayments") is None or query.flag("onlyAccountedPayments")
     with snapshot():
@@ -43,9 +43,9 @@ def list_payment_methods(call: Request, invoice: str) -> Content:
 
 
 def mark(call: Request, invoice: str) -> Content:
-    """POST …/status: the invoice. The mark is a claim of the shop, and the payment stays as it is.
+    """POST …/status: the marked invoice. The mark is the shop's claim, and changes no amount.
 
-    An expired invoice with late money is settled by an acceptance of this money. The response already has
+    If late money covers an expired invoice, "Settled" accepts this money instead. The response already has
     the status that the daemon computes and stores shortly afterwards. Raise Problem 422 for a status that the
     invoice cannot get by hand.
     """
@@ -65,11 +65,11 @@ def mark(call: Request, invoice: str) -> Content:
                 accepted = with_late_money(facts, call.now)
                 return ok(invoice_document(accepted, public_url=call.settings.public_url))
             return ok(invoice_as_now(payment, call.settings))
-    raise unavailable("no-database", "the invoice changes at the moment; nothing was marked, try again")
+    raise unavailable("no-database", "the invoice is changing; nothing was marked, so try again")
 
 
 def archive(call: Request, invoice: str) -> Content:
-    """DELETE …/invoices/{invoice}: 200 without a body. The payment stays as it is."""
+    """DELETE …/invoices/{invoice}: 200 without a body. Only lists change."""
     payment = own_invoice(call, invoice)
     if payment.archived_at is None:
         with call.writers.transaction():
@@ -79,7 +79,7 @@ def archive(call: Request, invoice: str) -> Content:
 
 
 def unarchive(call: Request, invoice: str) -> Content:
-    """POST …/unarchive: the invoice, which lists show again."""
+    """POST …/unarchive: the invoice. Lists show it again."""
     payment = own_invoice(call, invoice)
     if payment.archived_at is not None:
         with call.writers.transaction():
@@ -103,7 +103,7 @@ def update(call: Request, invoice: str) -> Content:
 
 
 def own_invoice(call: Request, reference: str) -> PaymentRequest:
-    """Return the caller's request of that id. Raise Problem 404."""
+    """Return the caller's request with this id. Raise Problem 404."""
     payment = payment_by_reference(reference, call.seller.id)
     if payment is None:
         raise missing("invoice", "this store has no invoice with that id")

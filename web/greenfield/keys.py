@@ -1,4 +1,4 @@
-"""The API key of the call itself."""
+"""The API key that the caller sent."""
 
 import structlog
 
@@ -14,8 +14,8 @@ log = structlog.get_logger(__name__)
 def current(call: Request) -> Content:
     """GET /api/v1/api-keys/current: exactly the permissions of the key, each with the store.
 
-    Plug-ins compare the list with the permissions that they have asked for. Only the call itself has the key,
-    because the database has its hash.
+    Plug-ins compare this list with the permissions that they asked for. The response repeats the key from the
+    call, because the database stores only the key's hash.
     """
     holder = call.key_holder
     document = {
@@ -27,7 +27,7 @@ def current(call: Request) -> Content:
 
 
 def revoke_current(call: Request) -> Content:
-    """DELETE /api/v1/api-keys/current: 200 without a body. The key works no more."""
+    """DELETE /api/v1/api-keys/current: revoke the key. 200 without a body."""
     key = call.key_holder.api_key
     with call.writers.transaction():
         is_revoked = revoke(key, call.now)

@@ -1,4 +1,4 @@
-"""The metadata of an invoice, which every response returns as the shop has sent them."""
+"""The metadata of an invoice. Every response returns it as the shop sent it."""
 
 import json
 import math
@@ -11,7 +11,7 @@ MAX_METADATA_BYTES = 32 * 1024
 
 
 def read_metadata(value: Any) -> dict[str, Any]:
-    """Return metadata to store. Null stands for none. Raise Problem 422."""
+    """Return metadata to store, empty for null. Raise Problem 422."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -24,7 +24,7 @@ def read_metadata(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Convert numbers to float, as every JSON parser does (RFC 8259, 6). Raise Problem 422 for infinity."""
+    """Convert each Decimal to float, as JSON parsers do (RFC 8259, 6). Raise Problem 422 for infinity."""
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}

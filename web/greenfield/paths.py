@@ -1,7 +1,7 @@
 """The paths of BTCPay's Greenfield API, which clients spell in several ways.
 
-BTCPay reads paths without regard to case. One client adds a slash at the end, and others send two slashes at
-the beginning. A redirect is no answer to them, because they do not follow it.
+BTCPay ignores the case of paths. One client adds a slash at the end, and others send two slashes at the
+beginning. Nodetill does not redirect them, because these clients follow no redirect.
 """
 
 import re
@@ -12,16 +12,16 @@ _FOREIGN = frozenset(
     "apps files lightning misc notifications payment-requests payouts plugins pull-payments translations "
     "users".split()
 )
-"""BTCPay's other areas. Nodetill offers none of their calls, and refuses them in BTCPay's form."""
+"""BTCPay's other areas. Nodetill offers none of their calls, and answers with an error in BTCPay's form."""
 _FIXED = frozenset("api-keys server".split())
-"""The areas without ids in their paths."""
+"""The areas that have no ids in their paths."""
 _LEADING_SLASHES = re.compile("^/+")
 
 
 def spelled(path: str) -> str:
-    """Return the spelling of a path in the table of routes. Paths outside this API stay as they are.
+    """Return a path as the table of routes spells it. Return a path outside this API unchanged.
 
-    Every second name of such a path is an id, and ids keep their case: /api/v1/stores/ID/invoices/ID.
+    Every second name of a path is an id, and ids keep their case, as in /api/v1/stores/ID/invoices/ID.
     """
     names = _names(path)
     if names is None:
@@ -33,7 +33,7 @@ def spelled(path: str) -> str:
 
 
 def is_greenfield(path: str) -> bool:
-    """Return whether a client of BTCPay's API means this path."""
+    """Return whether this path belongs to BTCPay's API, in any spelling."""
     return _names(path) is not None
 
 

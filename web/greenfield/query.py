@@ -1,4 +1,4 @@
-"""The query of a call of BTCPay's Greenfield API. Names have any case, and can occur repeatedly."""
+"""Reads the query of a call of BTCPay's Greenfield API. Names have any case, and may be repeated."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ _BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": F
 
 
 class Query:
-    """The parameters of a query, by their names in lower case. Unknown names are ignored."""
+    """The parameters of a query. Each method takes a name in lower case. Unknown names have no effect."""
 
     def __init__(self, call: Request) -> None:
         raw = call.environ.get("QUERY_STRING", "").encode("latin-1")
@@ -33,7 +33,7 @@ class Query:
             self._values.setdefault(name.lower().partition("[")[0], []).append(value)
 
     def all(self, name: str) -> list[str]:
-        """Return every value of a parameter that is not empty."""
+        """Return the values of a parameter, without empty values."""
         return [value for value in self._values.get(name.lower(), []) if value]
 
     def text(self, name: str) -> str | None:
@@ -42,14 +42,14 @@ class Query:
         return values[-1] if values else None
 
     def flag(self, name: str) -> bool:
-        """Return a parameter that is true or false. A missing one is false. Raise Problem 422."""
+        """Return a parameter that is true or false, or False if it is missing. Raise Problem 422."""
         value = self._values.get(name.lower(), [""])[-1].lower()
         if value not in _BOOLEANS:
             raise wrong(name, "must be true or false")
         return _BOOLEANS[value]
 
     def number(self, name: str, default: int, most: int) -> int:
-        """Return a parameter that is a whole number, at most `most`. Raise Problem 422."""
+        """Return a parameter that is a whole number, reduced to at most `most`. Raise Problem 422."""
         value = self.text(name)
         if value is None:
             return default
@@ -62,7 +62,7 @@ class Query:
         value = self.text(name)
         if value is None:
             return None
-        # Clients with floating-point numbers write 1796900000.0.
+        # A client that uses floating-point numbers sends 1796900000.0.
         whole = value.removesuffix(".0")
         if not _is_whole_number(whole) or int(whole) > _MAX_TIME:
             raise wrong(name, "must be a time in seconds since 1970")

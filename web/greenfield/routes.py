@@ -28,7 +28,7 @@ _DELIVERY = f"{_WEBHOOK}/deliveries/<delivery>"
 
 
 def _in_store(method: str, path: str, policy: str, handler: Handler) -> Route:
-    """Return the route of a call on a store. Another store is 403, whether it exists or not."""
+    """Return the route of a call on a store. Any other store gets 403, also if it does not exist."""
 
     @wraps(handler)
     def serve(call: Request, store: str, **parts: str) -> Content:
@@ -39,7 +39,7 @@ def _in_store(method: str, path: str, policy: str, handler: Handler) -> Route:
 
 
 def _without_store(method: str, path: str, policy: str, handler: Handler) -> Route:
-    """Return the route of a call that does not name the store. A missing object is 403, as at BTCPay."""
+    """Return the route of a call without a store. A missing object gets 403, as in BTCPay."""
 
     @wraps(handler)
     def serve(call: Request, **parts: str) -> Content:
@@ -95,5 +95,5 @@ _REFUNDS: tuple[Route, ...] = (
 )
 
 UNDESCRIBED = _ALIASES + _REFUNDS
-"""The aliases of other calls, and the calls that are always refused. The API's description omits them."""
+"""Aliases of other calls, and calls that Nodetill always refuses. The API's description omits these."""
 GREENFIELD = _OWN + UNDESCRIBED

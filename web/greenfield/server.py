@@ -1,4 +1,4 @@
-"""The server as BTCPay's clients see it: its version, and whether it follows the chain."""
+"""The status of the server for BTCPay's clients: its version, and whether it follows the chain."""
 
 from datetime import timedelta
 
@@ -11,18 +11,18 @@ from web.http.responses import Content
 from web.monitoring.health import BLOCKS_BEHIND, SILENCE_SECONDS
 
 BTCPAY_VERSION = "2.3.1"
-"""The version of BTCPay Server with this API. Plug-ins demand 1.7.6 or later, and choose calls by it."""
+"""The version of BTCPay Server that has this API. Plug-ins require 1.7.6, and select calls by version."""
 
 _OUTAGE = timedelta(minutes=5)
 
 
 def health(call: Request) -> Content:
-    """GET /api/v1/health: whether payments are seen at the moment."""
+    """GET /api/v1/health: whether the daemon can see payments now."""
     return ok({"synchronized": is_synchronized(daemon_report(), call)})
 
 
 def info(call: Request) -> Content:
-    """GET /api/v1/server/info. Nothing here asks bitcoind, because shops call this on each of their pages."""
+    """GET /api/v1/server/info, without a call of bitcoind, because shops request it for each page."""
     report = daemon_report()
     height = report.assessed_height
     node_height = height if report.node_height is None else report.node_height
@@ -52,8 +52,9 @@ def info(call: Request) -> Content:
 def is_synchronized(report: DaemonReport, call: Request) -> bool:
     """Return whether the daemon runs and has read the node's chain, except for the newest blocks.
 
-    Shops hide the way to pay without it. So a restart of bitcoind, in which the daemon does not have the
-    node's height, does not change the result before the last complete look at the node is too old.
+    If the result is false, shops hide the payment option. During a restart of bitcoind the daemon does not
+    have the node's height, so the result stays true until the daemon's last complete look at the node is too
+    old.
     """
     heartbeat_at, looked_at = report.heartbeat_at, report.complete_look_at
     if heartbeat_at is None or call.now - heartbeat_at > timedelta(seconds=SILENCE_SECONDS):

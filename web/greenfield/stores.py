@@ -21,7 +21,7 @@ _RECEIPT: Mapping[str, Any] = {"enabled": True, "showQR": None, "showPayments": 
 
 
 def list_stores(call: Request) -> Content:
-    """GET /api/v1/stores: the one store of the key."""
+    """GET /api/v1/stores: the key's store, as a list of one."""
     return ok([_document(call)])
 
 
@@ -31,7 +31,7 @@ def show(call: Request) -> Content:
 
 
 def list_payment_methods(call: Request) -> Content:
-    """GET /api/v1/stores/{store}/payment-methods: bitcoin on the chain.
+    """GET /api/v1/stores/{store}/payment-methods: on-chain bitcoin alone.
 
     Raise Problem 403 for `includeConfig` without the permission to change the store.
     """
@@ -46,8 +46,8 @@ def list_payment_methods(call: Request) -> Content:
 def show_payment_method(_call: Request, payment_method: str) -> Content:
     """GET /api/v1/stores/{store}/payment-methods/{payment_method}.
 
-    BTCPay had one path for each kind before its version 2, and PrestaShop's old plug-in still calls these.
-    Raise Problem 404.
+    Before its version 2, BTCPay had a path for each kind of method. PrestaShop's old plug-in still calls
+    them. Raise Problem 404.
     """
     name = payment_method.lower().replace("_", "-")
     if name == "onchain":
@@ -60,14 +60,14 @@ def show_payment_method(_call: Request, payment_method: str) -> Content:
 
 
 def default_currency() -> str:
-    """Return the currency of an invoice without one: the first usual currency that the sources have."""
+    """Return the currency for an invoice that names none: the first usual currency with a price."""
     priced = [quote.currency for quote in quotes()]
     usual = (currency for currency in _USUAL_CURRENCIES if currency in priced)
     return next(usual, priced[0] if priced else "BTC")
 
 
 def _method(*, is_with_config: bool) -> dict[str, Any]:
-    # The configuration is a wallet's, which no key of a seller may read.
+    # BTCPay returns the wallet's configuration. No API key of a seller may read it.
     return {"paymentMethodId": ON_CHAIN, "enabled": True, **({"config": {}} if is_with_config else {})}
 
 

@@ -1,4 +1,4 @@
-"""The webhook endpoints of a store, as its plug-in registers them."""
+"""The webhook endpoints that a plug-in adds, changes and removes in its store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +52,7 @@ def show(call: Request, webhook: str) -> Content:
 def update(call: Request, webhook: str) -> Content:
     """PUT /api/v1/stores/{store}/webhooks/{webhook}: the changed endpoint.
 
-    Without a secret, the old one stays. An address that a key changes must be public, as a new one must.
+    A body without a secret keeps the old secret. An address that a key sets must be public.
     """
     found = own_webhook(call, webhook)
     form = read_form(WebhookForm, read_body(call))
@@ -80,7 +80,7 @@ def remove(call: Request, webhook: str) -> Content:
 
 
 def own_webhook(call: Request, reference: str) -> Webhook:
-    """Return the caller's endpoint of that id. Raise Problem 404."""
+    """Return the caller's endpoint with this id. Raise Problem 404."""
     webhook = webhook_by_reference(reference)
     if webhook is None or webhook.seller_id != call.seller.id or webhook.kind != BTCPAY:
         raise _no_webhook()

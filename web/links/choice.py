@@ -15,7 +15,7 @@ from web.html.languages import Language
 
 
 class WrongAmount(Exception):
-    """The chosen amount cannot be paid. `typed` is the payer's text, and the message is for the payer."""
+    """The link does not allow the chosen amount. The message is for the payer, who typed `typed`."""
 
     def __init__(self, message: str, typed: str) -> None:
         super().__init__(message)
@@ -25,10 +25,10 @@ class WrongAmount(Exception):
 def read_choice(
     link: Link, form: Mapping[str, str], language: Language, settings: Settings, now: datetime
 ) -> Decimal | None:
-    """Return the chosen amount, or None if the payer chooses nothing on this link.
+    """Return the chosen amount, or None if the payer does not choose the amount of this link.
 
-    The form has `choice`, which is an amount of a button, or `amount`, which the payer typed. Raise
-    WrongAmount, and Problem 503 without a fresh price.
+    The form has `choice`, the amount of a button, or `amount`, which the payer typed. Raise WrongAmount, or
+    Problem 503 without a fresh price.
     """
     if link.amount is not None or link_facts(link).balance.remaining is not None:
         return None

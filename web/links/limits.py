@@ -13,7 +13,7 @@ from web.api.new_link import MAX_WAITING
 from web.http.responses import Problem, unavailable
 
 MAX_A_MINUTE = 10
-"""The most requests that a reusable link makes within a minute."""
+"""The maximum number of requests that a reusable link makes in a minute."""
 
 _MINUTE = timedelta(minutes=1)
 _LEAST_WAIT = timedelta(seconds=5)
@@ -31,7 +31,7 @@ def check_link_limits(link: Link, settings: Settings, now: datetime) -> None:
     # The other half of the addresses is for the sellers' own calls.
     reserved = settings.address_pool // 2
     if free_count_for(link.seller_id, reserved + 1) <= reserved:
-        detail = "the free addresses are kept for the sellers now; nothing was used up, try again"
+        detail = "the free addresses are reserved for the sellers now; nothing was used up, try again"
         raise unavailable("no-address", detail, _REFILL_SECONDS)
 
 
@@ -45,7 +45,7 @@ def _check_reusable(link: Link, now: datetime) -> None:
 
 
 def _check_seller(seller_id: str, settings: Settings, now: datetime) -> None:
-    """Leave half of the seller's own limits to the seller's own calls."""
+    """Raise Problem 429 at half of the seller's limits. The rest is for the seller's own calls."""
     most_open, most_made = (
         (limit + 1) // 2 for limit in (settings.max_open_requests, settings.max_requests_per_minute)
     )

@@ -15,6 +15,7 @@ from web.checkout.page import qr_svg
 from web.html.languages import Language, language_for, languages
 from web.html.templates import RELOAD_SECONDS, page, template
 from web.http.asgi import RAW_PATH
+from web.http.database import network_of_problem
 from web.http.request import Environ, Request
 from web.http.responses import POLICY_WITH_FORMS, SVG, Answer, Content, not_found
 from web.http.wsgi import root_of
@@ -40,7 +41,7 @@ def show(call: Request, reference: str) -> Content:
 
 
 def qr(call: Request, reference: str) -> Content:
-    """GET /l/{id}/qr.svg: the address of the link's page."""
+    """GET /l/{id}/qr.svg: a QR code with the address of the link's page."""
     link = public_link(reference).link
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
@@ -60,7 +61,7 @@ def public_link(reference: str) -> PublicLink:
 def link_page(
     call: Request, public: PublicLink, language: Language, error: WrongAmount | None = None
 ) -> Content:
-    """Return the page of a link. With `error`, the field for the amount has this error."""
+    """Return the page of a link. Show `error` at the field for the amount."""
     with snapshot():
         facts: LinkFacts = link_facts(public.link)
         earlier = earlier_payment(public.link)
@@ -78,7 +79,7 @@ def link_page(
 
 
 def link_problem_page(problem: Answer, environ: Environ) -> Content:
-    """Return a problem as a page with a way back to the link, in the payer's language."""
+    """Return a problem as a page in the payer's language. The page leads back to the link."""
     wanted = dict(parse_qsl(environ.get("QUERY_STRING", ""))).get("lang")
     language = language_for(environ.get("HTTP_ACCEPT_LANGUAGE"), wanted)
     path: str = environ[RAW_PATH]
@@ -88,6 +89,7 @@ def link_problem_page(problem: Answer, environ: Environ) -> Content:
         language,
         status=problem.status,
         headers=problem.headers,
+        network=network_of_problem(problem.document["type"]),
         root=root_of(path),
         words=_WORDS.get(problem.status, "fault"),
         wait=waiting_time(seconds, language),

@@ -1,4 +1,4 @@
-"""A press of "Pay" on the page of a link: find the request that it leads to, or make one."""
+"""A press of "Pay" on the page of a link: find the payment request to show, or make one."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -35,9 +35,9 @@ _UNDERWAY = (Status.NEW, Status.UNDERPAID)
 def pay(call: Request, reference: str) -> Content:
     """POST /l/{id}/pay: 303 to the checkout page of a request. Raise Problem 429 or 503.
 
-    The page is public, and the form needs no secret: a form of another site can do no more than a visitor.
+    The form needs no secret. The page is public, so a form of another site can do no more than a visitor.
     """
-    # The page has its language in the query, and a form of another site may have it as a field.
+    # This page sends its language in the query. A form of another site may send it as a field.
     form = {**call.page_parameters(), **call.form()}
     public = public_link(reference)
     link = public.link
@@ -64,9 +64,9 @@ def back(call: Request, reference: str) -> Content:
 
 
 def request_to_show(link: Link) -> PaymentRequest | None:
-    """Return the request of a single-use link that a payer has to see instead of a new one, or None.
+    """Return the request of a single-use link that "Pay" shows instead of a new request, or None.
 
-    It is the one that has covered the link, or has late money under review, or may still be paid.
+    This is the request that has covered the link, or has late money under review, or may still be paid.
     """
     if link.is_reusable:
         return None
@@ -81,9 +81,9 @@ def request_to_show(link: Link) -> PaymentRequest | None:
 
 
 def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
-    """Make a request, unless another call has made one at the same moment.
+    """Make a request, or return the request that another call has just made.
 
-    Return None for a link that was closed meanwhile, or that has lost the money that decided its amount.
+    Return None if the link was closed meanwhile, or if the money that decided its amount is gone.
     """
     with call.writers.transaction():
         take_turn()
@@ -103,7 +103,7 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
 
 
 def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: datetime) -> PaymentForm | None:
-    """Return the form of the link's next request, which asks for what remains. Raise Problem 503.
+    """Return the form of the link's next request, for the remaining amount. Raise Problem 503.
 
     Return None if nobody has chosen the amount.
     """

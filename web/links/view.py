@@ -1,4 +1,4 @@
-"""The view of a payment link on its public page: its scene, texts and amounts."""
+"""The content of a payment link's public page: its scene, texts and amounts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ _TONES = {
 
 @dataclass(frozen=True, slots=True)
 class PublicLink:
-    """A link with the public facts of its seller. The seller's name stands for the payee."""
+    """A link with the public facts of its seller. `payee` is the seller's name."""
 
     link: Link
     payee: str
@@ -43,7 +43,7 @@ class PublicLink:
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """A request of an invoice to which money came. `number` is short for `reference`.
+    """A request of a single-use link to which money came. `number` is a short form of `reference`.
 
     `txid` is None while no transaction pays it. `received_at` is the time from which its whole amount has
     been there, or None.
@@ -76,14 +76,14 @@ class LinkView:
 
     @property
     def status(self) -> LinkStatus:
-        """The status. The links of a removed seller are closed."""
+        """Return the status. The links of a removed seller are closed."""
         status = self.facts.status(self.now)
         is_payable = status in (LinkStatus.OPEN, LinkStatus.OVERDUE)
         return LinkStatus.CLOSED if is_payable and self.public.is_closed else status
 
     @property
     def scene(self) -> str | None:
-        """The scene with a headline and a lead, or None while there is only a request for money."""
+        """Return the name of the scene, which has a headline and a lead, or None for an open link."""
         if self.status in (LinkStatus.PAID, LinkStatus.PROCESSING):
             return self.status.value
         if self.is_under_review:
@@ -104,12 +104,12 @@ class LinkView:
 
     @property
     def is_under_review(self) -> bool:
-        """True if money of an invoice came too late, and its seller has not decided."""
+        """Return whether money of a single-use link came too late and waits for the seller's decision."""
         return not self.link.is_reusable and bool(self.facts.late_sats)
 
     @property
     def is_payable(self) -> bool:
-        """True if a press of "Pay" leads to a request that takes money."""
+        """Return whether "Pay" leads to a request that can be paid."""
         return self.status in (LinkStatus.OPEN, LinkStatus.OVERDUE) and not self.is_under_review
 
     @property
@@ -122,38 +122,38 @@ class LinkView:
 
     @property
     def amount(self) -> str | None:
-        """The amount of the link, or None if the payer chooses it."""
+        """Return the amount of the link, or None if the payer chooses it."""
         return self._money(self.link.amount)
 
     @property
     def paid(self) -> str | None:
-        """The money that came for an invoice, or None before any. The money of a reusable link is private."""
+        """Return the money that came for a single-use link, or None. A reusable link's money is private."""
         return None if self.link.is_reusable else self._money(self.facts.balance.paid or None)
 
     @property
     def remaining(self) -> str | None:
-        """The amount that remains of an invoice of which a part is paid, else None."""
+        """Return the amount that remains of a single-use link after a part is paid, or None."""
         return self._money(self.facts.balance.remaining) if self.paid and self.is_payable else None
 
     @property
     def late(self) -> str | None:
-        """The money that came too late, in bitcoin, or None."""
+        """Return the money that came too late, in bitcoin, or None."""
         return bitcoin(self.facts.late_sats) if self.is_under_review else None
 
     @property
     def due(self) -> str | None:
-        """The due date in UTC, such as 2026-12-24, or None."""
+        """Return the due date in UTC, such as 2026-12-24, or None."""
         due_at: datetime | None = self.link.due_at
         return None if due_at is None else f"{due_at.astimezone(UTC):%Y-%m-%d}"
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        """The suggested amounts, each plain and as text."""
+        """Return the suggested amounts, each as a plain number and as text."""
         return [(each, self.language.amount(each, self.link.currency)) for each in self.link.suggested]
 
     @property
     def bounds(self) -> str | None:
-        """The sentence on the least and the most that the payer may choose, or None."""
+        """Return the sentence with the minimum and maximum amounts, or None."""
         least, most = (
             None if each is None else self.language.amount(each, self.link.currency)
             for each in (self.link.minimum, self.link.maximum)
@@ -166,7 +166,7 @@ class LinkView:
 
     @property
     def parts(self) -> list[PartRow]:
-        """The requests of an invoice to which money came, oldest first. Those of others are private."""
+        """Return the requests to which money came, oldest first. A reusable link's requests are private."""
         rows = () if self.link.is_reusable else self.facts.payments[::-1]
         return [
             PartRow(row.reference, _short(row.reference), self._worth(row), row.txid, minute(row.received_at))
@@ -175,27 +175,27 @@ class LinkView:
 
     @property
     def paid_at(self) -> str | None:
-        """The time from which an invoice has been paid, or None."""
+        """Return the time from which a single-use link has been paid, or None."""
         return None if self.link.is_reusable else minute(self.link.paid_at)
 
     @property
     def is_repeated(self) -> bool:
-        """True if an earlier payment may still bring the money that this page requests."""
+        """Return True if an earlier payment may still bring the money that this page requests."""
         return self.is_payable and self.earlier is not None
 
     @property
     def is_folded(self) -> bool:
-        """True if the way to pay is folded up, because a dropped transaction may still arrive."""
+        """Return True if "Pay" is folded up, because a dropped transaction may still arrive."""
         return self.is_payable and self.earlier is not None and self.earlier.is_dropped
 
     @property
     def earlier_number(self) -> str:
-        """The beginning of the number of the earlier payment."""
+        """Return the short number of the earlier payment, or an empty text."""
         return _short(self.earlier.reference) if self.earlier else ""
 
     @property
     def support_url(self) -> str | None:
-        """The link to the shop's support, or None."""
+        """Return the link to the shop's support, or None."""
         support = self.public.support
         if not support or not (self.is_repeated or self.scene in ("late", "closed")):
             return None
@@ -204,7 +204,6 @@ class LinkView:
         return f"mailto:{quote(support, safe='@')}?subject={quote(self.link.title)}"
 
     def say(self, key: str) -> str:
-        """Return a text of the page."""
         return self.language.say(key)
 
     def _worth(self, row: PaymentRequest) -> str:

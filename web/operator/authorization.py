@@ -1,4 +1,4 @@
-"""A shop's request for an API key, as the query of BTCPay's page /api-keys/authorize has it."""
+"""A shop's request for an API key, from the query of BTCPay's page /api-keys/authorize."""
 
 import re
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ _MAX_PERMISSIONS = 50
 class Authorization:
     """A shop's request for a key.
 
-    `permissions` are those that Nodetill has, in the order of the request. `refused` has the names of the
-    others. `sellers` are the sellers that the permissions name. `target` is None if the key is only to be
-    shown, and if `fault` has the reason why Nodetill sends no key there. `may_choose`: the operator may leave
-    out permissions.
+    `permissions` are the permissions that Nodetill offers, in the order of the request. `refused` has the
+    names of all other permissions. `sellers` are the sellers that the permissions name. `target` is None if
+    the shop gave no address, or if Nodetill refuses the address. Then `fault` has the reason. `may_choose`
+    means that the operator may leave out permissions.
     """
 
     application: str
@@ -34,7 +34,7 @@ class Authorization:
 
     @classmethod
     def read(cls, parameters: Iterable[tuple[str, str]]) -> Self:
-        """Return the request of a query's names and values. The case of a name does not matter."""
+        """Return the request from the names and values of a query. Ignore the case of names."""
         pairs = [(name.lower(), value.strip()) for name, value in parameters]
         first = dict(reversed(pairs))
         asked = [value for name, value in pairs if _PERMISSIONS.fullmatch(name) and value][:_MAX_PERMISSIONS]
@@ -52,19 +52,19 @@ class Authorization:
 
     @property
     def obstacle(self) -> str | None:
-        """The reason why nobody can approve this request, as a sentence, or None."""
+        """Return the reason why nobody can approve this request, as a sentence, or None."""
         if self.fault:
-            return f"The address that should get the key (redirect) {self.fault}."
-        return None if self.permissions else "The plug-in asks for no permission that Nodetill has."
+            return f"The address that should receive the key (redirect) {self.fault}."
+        return None if self.permissions else "The plug-in asks for no permission that Nodetill offers."
 
     @property
     def wants_refunds(self) -> bool:
-        """True if the shop would like to make refunds, which Nodetill never does."""
+        """Return whether the shop asks for a permission to refund, which Nodetill does not offer."""
         return any("pullpayment" in each for each in self.refused)
 
     @property
     def label(self) -> str:
-        """The label of the key, which names the application and the host that gets the key."""
+        """Return the label of the key, with the application and the host that receives the key."""
         application = self.application or "Plug-in"
         label = application if self.target is None else f"{application} at {self.target.host}"
         return label[:MAX_LABEL_CHARACTERS]
@@ -80,6 +80,6 @@ def _target(redirect: str) -> tuple[KeyTarget | None, str | None]:
 
 
 def _one_line(text: str, most: int) -> str:
-    """Return the text without characters that have no form of their own, such as changes of direction."""
+    """Return the text on one line, without invisible characters such as changes of direction."""
     line = "".join(each if each.isprintable() else " " for each in text)
     return " ".join(line.split())[:most]

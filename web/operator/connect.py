@@ -1,6 +1,6 @@
-"""The page on which the operator gives a shop's plug-in an API key, as BTCPay's /api-keys/authorize.
+"""The page on which the operator gives an API key to a shop's plug-in, like BTCPay's /api-keys/authorize.
 
-The operator approves what the page shows. The form repeats the shop's request, and a token binds it to the
+The operator approves the request on the page. The form repeats this request, and a token binds it to the
 operator's session. Nodetill sends the key by POST, and only to the address that the page has shown.
 """
 
@@ -16,7 +16,7 @@ import structlog
 from config.command import manage_command
 from models.api_key import BY_PAGE, ApiKey, add_key
 from models.db.connection import snapshot
-from models.seller import SELLER_ID, Seller, present_sellers
+from models.seller import MAX_NAME_CHARACTERS, SELLER_ID, Seller, present_sellers
 from payments.greenfield.permissions import MEANINGS
 from web.auth.cookies import seal_of
 from web.html.templates import template
@@ -25,6 +25,7 @@ from web.http.responses import POLICY_WITH_FORMS, Content, Problem
 from web.operator.authorization import Authorization
 from web.operator.keys import log_new_key
 from web.operator.layout import operator_page
+from web.operator.sellers import read_contact
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ _PAGE = template("operator_authorize.tpl")
 _HANDOVER = template("operator_handover.tpl")
 _APPROVAL = "approval"
 NEW_SELLER = "+"
-"""The choice of a seller that does not exist yet. No seller has this id."""
+"""The value of the choice "A new seller". No seller has this id."""
 GRANT = "grant:"
 """The beginning of the name of a field that grants a permission."""
 
@@ -57,13 +58,14 @@ def approve(call: Request) -> Content:
         return _form(call, query, fault)
     is_new = form["seller"] == NEW_SELLER
     seller_id = form["new_seller"].strip() if is_new else form["seller"]
+    name, support = read_contact(form) if is_new else ("", None)
     try:
         with call.writers.transaction():
             if is_new:
-                Seller.insert(id=seller_id, created_at=call.now).execute()
+                Seller.insert(id=seller_id, name=name, support=support, created_at=call.now).execute()
             key, text = add_key(seller_id, call.now, label=wanted.label, permissions=permissions, by=BY_PAGE)
     except peewee.IntegrityError:
-        # The same form has been sent twice at one moment.
+        # Another call with the same form has made the seller at the same moment.
         return _form(call, query, _taken(seller_id))
     if is_new:
         log.info("seller added", seller=seller_id, by="operator")
@@ -89,6 +91,9 @@ def _form(call: Request, query: str, fault: str | None = None) -> Content:
             sellers=sellers,
             chosen=form.get("seller") or _first_choice(wanted, sellers),
             new_seller=form.get("new_seller", "" if sellers else "shop"),
+            new_name=form.get("name", ""),
+            new_support=form.get("support", ""),
+            most_name=MAX_NAME_CHARACTERS,
             query=query,
             token=seal_of(call).sealed(_APPROVAL, _digest(call, query)),
             address=call.settings.public_url,
@@ -97,7 +102,7 @@ def _form(call: Request, query: str, fault: str | None = None) -> Content:
 
 
 def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> Content:
-    """Return the page that sends the key to the shop, or shows it if there is no address to send it to."""
+    """Return the page that sends the key to the shop, or that shows the key if the shop gave no address."""
     page = operator_page(
         _HANDOVER,
         call,
@@ -117,7 +122,7 @@ def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> C
 
 
 def _is_approval(call: Request, query: str, token: str) -> bool:
-    """Return whether this session's page has shown exactly this request."""
+    """Return whether a page of this session has shown exactly this request."""
     approved = seal_of(call).opened(_APPROVAL, token)
     return approved is not None and hmac.compare_digest(approved, _digest(call, query))
 
@@ -133,26 +138,30 @@ def _granted(wanted: Authorization, form: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _fault(wanted: Authorization, permissions: Sequence[str], form: Mapping[str, str]) -> str | None:
-    """Return the reason why this form makes no key, with the cure, or None."""
+    """Return the fault of this form with its cure, or None."""
     if wanted.obstacle or not permissions:
         return wanted.obstacle or "Choose at least one permission."
     seller_id, new = form.get("seller", ""), form.get("new_seller", "").strip()
     if seller_id != NEW_SELLER:
         is_seller = any(seller_id == each.id for each in present_sellers())
-        return None if is_seller else "Choose the seller whose payments this shop takes."
+        return None if is_seller else "Choose the seller for the payments of this shop."
     if not SELLER_ID.fullmatch(new):
-        return "The id of the new seller must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."
+        return "The id of a new seller has 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit."
     if Seller.select(Seller.id).where(Seller.id == new).exists():
         return _taken(new)
+    try:
+        read_contact(form)
+    except Problem as problem:
+        return f"{problem.detail[:1].upper()}{problem.detail[1:]}."
     return None
 
 
 def _taken(seller_id: str) -> str:
-    return f"A seller {seller_id} exists already, or has been removed. Choose another id."
+    return f"The seller {seller_id} exists already, or was removed. Choose another id."
 
 
 def _first_choice(wanted: Authorization, sellers: Sequence[Seller]) -> str | None:
-    """Return the seller that the form offers, or None if the operator has to choose."""
+    """Return the id of the preselected seller, or None if the operator must choose."""
     ids = [each.id for each in sellers]
     named = [each for each in wanted.sellers if each in ids]
     if len(named) == 1:

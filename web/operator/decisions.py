@@ -1,4 +1,4 @@
-"""The operator's decisions: accept late money, cancel, mark as done and undo that, send messages again."""
+"""The operator's decisions: accept late money, cancel, mark as done, undo a mark, redeliver messages."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from models.outbox import messages_of_payment
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import ActionNeeded, acknowledge, actions_for, reopen
 from web.api.events import send_again
-from web.api.payments import leave_acceptance, leave_cancellation
+from web.api.payments import queue_acceptance, queue_cancellation
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid, not_found
 from web.operator.layout import is_our_path, see_other
@@ -34,7 +34,7 @@ _MAX_DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The line about the decision that was just made. `undo_at` is set if the decision can be undone."""
+    """The line about the newest decision. `undo_at` is set if the operator can undo the decision."""
 
     text: str
     undo_at: str | None = None
@@ -42,25 +42,25 @@ class Notice:
 
 def accept(call: Request, reference: str) -> Content:
     """POST /operator/payments/{id}/accept: request that the daemon counts late money, as the API does."""
-    leave_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
+    queue_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
     return _back(call, _page_of(reference))
 
 
 def cancel(call: Request, reference: str) -> Content:
-    """POST /operator/payments/{id}/cancel: request that the daemon cancels it, as the API does."""
-    leave_cancellation(call, payment_or_404(reference), by=_OPERATOR)
+    """POST /operator/payments/{id}/cancel: request that the daemon cancels the payment, as the API does."""
+    queue_cancellation(call, payment_or_404(reference), by=_OPERATOR)
     return see_other(_page_of(reference), call)
 
 
 def mark_settled(call: Request, reference: str) -> Content:
-    """POST /operator/payments/{id}/settle: acknowledge all that the form showed."""
+    """POST /operator/payments/{id}/settle: acknowledge everything that the form showed."""
     payment, form = payment_or_404(reference), call.visitor.form
     comment = form.get("comment", "").strip()
     if not is_comment(comment):
         message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
         raise invalid([FieldError("comment", message)])
     shown = form.get("revision", "")
-    # A second click on the same button finds the payment done, and is no fault.
+    # After a second click on the same button the payment is already done. This is no fault.
     is_repeated = shown == str(payment.revision) and not actions_for(payment)
     if not is_repeated and not _acknowledge(call, [(payment, shown)], comment):
         detail = "this payment has changed since the page was loaded; look at it again, then decide"
@@ -69,7 +69,7 @@ def mark_settled(call: Request, reference: str) -> Content:
 
 
 def mark_all_settled(call: Request) -> Content:
-    """POST /operator/settle: acknowledge a whole list. A payment that has changed since stays on it."""
+    """POST /operator/settle: acknowledge a whole list, except payments that have changed meanwhile."""
     form = call.visitor.form
     found = [(payment_by_reference(name), shown) for name, shown in form.items()]
     _acknowledge(call, [(payment, shown) for payment, shown in found if payment is not None])
@@ -78,7 +78,7 @@ def mark_all_settled(call: Request) -> Content:
 
 
 def undo(call: Request) -> Content:
-    """POST /operator/undo: undo the marks as done of one form, or of one of its payments."""
+    """POST /operator/undo: undo the marks that one form made, or the mark on one of its payments."""
     form = call.visitor.form
     only = form.get("payment")
     for decision in _decisions_of(form.get("at", "")):
@@ -106,7 +106,7 @@ def redeliver(call: Request, reference: str, event_reference: str, channel: str)
 
 
 def notice_of(call: Request) -> Notice | None:
-    """Return the line about the decision that the page's `done` names, or None."""
+    """Return the line about the decision in the parameter `done`, or None."""
     at = call.page_parameters().get("done", "")
     decisions = _decisions_of(at)
     if not decisions:
@@ -127,7 +127,7 @@ def decision_moment(decision: Decision) -> str:
 
 
 def payment_or_404(reference: str) -> PaymentRequest:
-    """Return the request of that id. Raise Problem 404."""
+    """Return the request with this id. Raise Problem 404."""
     payment = payment_by_reference(reference)
     if payment is None:
         raise not_found()
@@ -154,7 +154,7 @@ def _decisions_of(at: str) -> list[Decision]:
 
 
 def _can_undo(decision: Decision) -> bool:
-    """Return whether this is the last decision on its payment, and a mark as done."""
+    """Return whether this decision is a mark as done, and the last decision on its payment."""
     last = last_decision(decision.payment)
     return decision.kind == DecisionKind.SETTLED and last is not None and last.id == decision.id
 

@@ -11,9 +11,10 @@ _PAGE = template("front.tpl")
 
 
 def show(call: Request) -> Content:
-    """GET /: the operator's list. A visitor reads nothing about this installation.
+    """GET /: the operator's list. A visitor's page has nothing about this installation.
 
-    Without OPERATOR_PASSWORD a visitor on this machine reads how to switch on the operator's page.
+    Without OPERATOR_PASSWORD the page explains to a visitor on this machine how to enable the operator's
+    page.
     """
     if call.caller is not None:
         return payment_list.show(call)

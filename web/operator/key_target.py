@@ -1,7 +1,7 @@
 """The address at which a shop gets its API key.
 
-A browser must send the key to the very host that the operator has read. So the address is put together again
-from its checked parts, and text that a browser could read differently is refused.
+A browser must send the key to exactly the host that the operator has read. So Nodetill builds the address
+from its checked parts, and refuses text that a browser could parse differently.
 """
 
 import ipaddress
@@ -31,7 +31,7 @@ _PRIVATE_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class KeyTarget:
-    """An address of a shop. `host` has the port if it is unusual. `is_readable`: others may read the key."""
+    """An address of a shop. `host` includes an unusual port. `is_readable`: others can read the key."""
 
     url: str
     host: str
@@ -49,7 +49,7 @@ def read_key_target(text: str) -> KeyTarget:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
-        raise ValueError("has a host or a port that nobody can read") from None
+        raise ValueError("has an invalid host or port") from None
     if parts.scheme not in _PORTS:
         raise ValueError("must be an http or https address, such as https://shop.example.com/connected")
     if "@" in parts.netloc:
@@ -63,7 +63,7 @@ def read_key_target(text: str) -> KeyTarget:
     netloc = netloc_of(host, None if port == _PORTS[parts.scheme] else port)
     url = f"{parts.scheme}://{netloc}{_rest(parts)}"
     is_safe = parts.scheme == "https" or is_this_machine(host) or host.endswith((".localhost", ".onion"))
-    # A policy has no form for an IPv6 address (CSP level 3, host-source).
+    # A content security policy cannot name an IPv6 address (CSP level 3, host-source).
     source = f"{parts.scheme}:" if "[" in netloc else f"{parts.scheme}://{netloc}"
     return KeyTarget(url, netloc, source, not is_safe)
 
@@ -86,7 +86,7 @@ def _rest(parts: SplitResult) -> str:
 
 
 def _is_private(host: str) -> bool:
-    """Return whether only this machine, a local network or Tor reaches the host."""
+    """Return whether the host is reached only from this machine, a local network or Tor."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A seller's API keys on the operator's page: their list, a new key, and the end of one."""
+"""A seller's API keys on the operator's page: list them, make one, revoke one."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -44,17 +44,17 @@ _MOST_STOPPED = 50
 EVERYTHING, CHOSEN = "everything", "chosen"
 CHOICES: Mapping[str, str] = MappingProxyType(
     {
-        "shop": "What the plug-in of a shop needs",
-        "prestashop": "What the plug-in of PrestaShop needs",
+        "shop": "All that the plug-in of a shop needs",
+        "prestashop": "All that the plug-in of PrestaShop needs",
         EVERYTHING: "Everything that this seller may do",
         CHOSEN: "Only this:",
     }
 )
-"""The choices of permissions in the form, with their words."""
+"""The choices of permissions in the form, with their labels."""
 
 
 def section_of(call: Request, seller: Seller) -> dict[str, Any]:
-    """Return the values of the section on the seller's page."""
+    """Return the values for the template operator_keys.tpl."""
     found = keys_of(seller.id)
     is_stopped = seller.removed_at is not None
     working = [] if is_stopped else [key for key in found if key.works(call.now)]
@@ -62,13 +62,20 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
     return {
         "keys": working,
         "stopped": stopped[:_MOST_STOPPED],
-        "notice": _notice(call, stopped),
         "choices": CHOICES,
         "meanings": MEANINGS,
         "in_words": in_words,
         "new_key_id": new_reference(),
         "most_label": MAX_LABEL_CHARACTERS,
     }
+
+
+def notice_of(call: Request, seller: Seller) -> Notice | None:
+    """Return the line about the key that was just revoked, or None."""
+    key = key_by_reference(call.page_parameters().get("revoked", ""))
+    if key is None or key.seller_id != seller.id or key.revoked_at is None:
+        return None
+    return Notice(f"The key {key.reference} is revoked. It never works again.")
 
 
 def create(call: Request, seller_id: str) -> Content:
@@ -80,7 +87,7 @@ def create(call: Request, seller_id: str) -> Content:
         message = f"must be one line of at most {MAX_LABEL_CHARACTERS} characters without control characters"
         raise invalid([FieldError("label", message)])
     permissions = _permissions(form)
-    # The page has named the key already, so a form that is sent twice makes one key.
+    # The form has the id of the new key, so a form that is sent twice makes one key.
     reference = form.get("key_id", "")
     if not REFERENCE.fullmatch(reference):
         raise invalid([FieldError("key_id", "is no id of a key; load the page again, then try again")])
@@ -104,7 +111,7 @@ def create(call: Request, seller_id: str) -> Content:
 
 
 def stop(call: Request, seller_id: str, key_id: str) -> Content:
-    """POST /operator/sellers/{id}/keys/{key_id}/revoke. A second click on the same button is no fault."""
+    """POST /operator/sellers/{id}/keys/{key_id}/revoke. Revoking a revoked key is no fault."""
     key = key_by_reference(key_id)
     if key is None or key.seller_id != seller_id:
         raise not_found()
@@ -129,10 +136,11 @@ def _permissions(form: Mapping[str, str]) -> list[str] | None:
     if choice not in CHOICES:
         raise invalid([FieldError("allow", f"must be one of {', '.join(CHOICES)}")])
     if choice != CHOSEN and ticked:
-        message = f"is not “{CHOICES[CHOSEN]}”, but permissions are ticked; choose that, or tick none"
+        chosen = f"“{CHOICES[CHOSEN]}”"
+        message = f"is not {chosen}, but permissions are ticked; choose {chosen}, or tick none"
         raise invalid([FieldError("allow", message)])
     if choice == CHOSEN and not ticked:
-        raise invalid([FieldError("allow", "needs a permission: tick at least one")])
+        raise invalid([FieldError("allow", "needs a permission; tick at least one")])
     if choice == EVERYTHING:
         return None
     try:
@@ -147,10 +155,3 @@ def _sent_twice(reference: str) -> Problem:
         "if you have not saved it, revoke it and make another key"
     )
     return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
-
-
-def _notice(call: Request, stopped: list[ApiKey]) -> Notice | None:
-    """Return the line about the key that was just revoked, or None."""
-    named = call.page_parameters().get("revoked")
-    is_revoked = any(key.reference == named and key.revoked_at is not None for key in stopped)
-    return Notice(f"The key {named} is revoked. It never works again.") if is_revoked else None

@@ -16,6 +16,7 @@ from web.html.static_files import HASHED
 from web.html.templates import template
 from web.http import wsgi
 from web.http.asgi import RAW_PATH
+from web.http.database import network_of_problem
 from web.http.request import Environ, Request
 from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
@@ -41,12 +42,12 @@ _NOTHING_HERE = "no page and no payment has this address; check it, or find the 
 def operator_page(
     name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
-    """Render a template for a request. A test network is named in a band at the top."""
+    """Render a template for a request. A band at the top names a test network."""
     return _filled(name, call.environ, status, {}, {"band": network_mark(known_network()), **values})
 
 
 def see_other(path: str, call: Request, *cookies: str) -> Content:
-    """Redirect to another page of ours. `path` has no leading slash."""
+    """Redirect to another page of Nodetill. `path` has no leading slash."""
     location = f"{root_of(call.environ)}{path}" or "./"
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
 
@@ -61,6 +62,7 @@ def operator_problem_page(problem: Answer, environ: Environ) -> Content:
     document = problem.document
     is_missing = problem.status == HTTPStatus.NOT_FOUND
     words = {
+        "band": network_mark(network_of_problem(document["type"])),
         "title": _HEADINGS.get(problem.status, document["title"]),
         "detail": _NOTHING_HERE if is_missing else document["detail"],
         "errors": document.get("errors", ()),
@@ -71,7 +73,7 @@ def operator_problem_page(problem: Answer, environ: Environ) -> Content:
 def is_from_elsewhere(call: Request) -> bool:
     """Return whether a link of another site, such as webmail, led here.
 
-    The browser then withholds our cookies, because they are SameSite=Strict.
+    The browser then withholds Nodetill's cookies, because they are SameSite=Strict.
     """
     return call.header("Sec-Fetch-Site") == "cross-site"
 
@@ -82,12 +84,12 @@ def root_of(environ: Environ) -> str:
 
 
 def is_our_path(path: str) -> bool:
-    """Return whether this is a page of the operator's. A form must not redirect to another site."""
+    """Return whether the path is one of the operator's pages. A form must not redirect to another site."""
     return _OUR_PATH.fullmatch(path) is not None
 
 
 def money(amount: str, currency: str) -> str:
-    """Format an amount as in English, such as 1,234.50 EUR."""
+    """Format an amount in the English way, such as 1,234.50 EUR."""
     return languages()["en"].amount(amount, currency)
 
 
@@ -108,7 +110,7 @@ def _filled(
     )
     ours = {
         "Content-Security-Policy": POLICY_WITH_FORMS,
-        # With "no-referrer" a browser sends "Origin: null" with our own forms.
+        # With "no-referrer" a browser would send "Origin: null" with Nodetill's own forms.
         "Referrer-Policy": "same-origin",
     }
     return Content(status, text.encode(), HTML, {**ours, **headers})

@@ -48,7 +48,7 @@ def create(call: Request) -> Content:
 
 
 def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
-    """Make the link of a form. A form that is sent twice makes one link, because it names the link's id.
+    """Make the link of a form. A form that is sent twice makes one link, because it has the link's id.
 
     Raise Problem 422 with the errors of the fields.
     """
@@ -70,9 +70,9 @@ def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
 
 
 def _body(values: Mapping[str, str]) -> dict[str, object]:
-    """Return the fields that are filled in, as the API takes them."""
+    """Return the filled fields as a body of the API."""
     filled = {name: text for name, value in values.items() if (text := value.strip())}
-    # A field that is left out is reported as missing, in the words of the API.
+    # The check of the API then reports an empty field as missing.
     body: dict[str, object] = {"title": "", "currency": ""}
     body |= {name: filled[name] for name in _TEXTS if name in filled}
     body |= {name: with_point(filled[name]) for name in _AMOUNTS if name in filled}

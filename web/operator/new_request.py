@@ -1,4 +1,4 @@
-"""Ask for money by hand: the form "New request", and the request that a form makes."""
+"""Ask for money by hand: the form "New request", and the request that it makes."""
 
 import re
 import secrets
@@ -37,7 +37,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The refusal of a form. `by_field` has the error of each field, and `text` every other error."""
+    """The errors of a form. `by_field` has the error of each field, and `text` has the other errors."""
 
     status: int
     by_field: Mapping[str, str]
@@ -45,7 +45,6 @@ class Refusal:
 
     @classmethod
     def of(cls, problem: Problem) -> "Refusal":
-        """Return the refusal that this problem stands for."""
         errors = {error.field: error.message for error in problem.errors}
         return cls(problem.status, errors, "" if errors else problem.detail)
 
@@ -85,7 +84,7 @@ def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
         with call.writers.transaction():
             payment = store_request(terms, idempotency_key=key)
     except peewee.IntegrityError:
-        # The same form came twice at the same time, and the database accepted only one of them.
+        # Two calls had the same form at the same time, and the database accepted only one of them.
         known = key and payment_by_idempotency_key(seller_id, key)
         if not known:
             raise
@@ -95,7 +94,7 @@ def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
 
 
 def preselected(call: Request) -> dict[str, str]:
-    """Return the seller and the currency that the query of a form's address selects."""
+    """Return the seller and the currency in the query of the form's address."""
     given = call.page_parameters()
     return {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")}
 
@@ -107,13 +106,13 @@ def choices(call: Request) -> Choices:
 
 
 def likely_currency(wanted: str, offered: Choices) -> str:
-    """Return the wanted currency if it has a price, else that of the newest request, else the first."""
+    """Return the first with a price: the wanted currency, the newest request's, the first offered."""
     likely = (wanted, newest_currency(), offered.currencies[0])
     return next(each for each in likely if each in offered.currencies)
 
 
 def new_token() -> str:
-    """Return the token of a new form, by which a repeated form is recognised."""
+    """Return the token of a new form. Two forms with the same token make one request."""
     return secrets.token_hex(16)
 
 
@@ -134,23 +133,23 @@ def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = No
 
 
 def _body(values: Mapping[str, str]) -> dict[str, object]:
-    """Return the fields that are filled in, as the API takes them."""
+    """Return the filled fields as a body of the API."""
     filled = {name: text for name in (*_TEXTS, *_NUMBERS) if (text := values.get(name, "").strip())}
     if "amount_fiat" in filled:
         filled["amount_fiat"] = with_point(filled["amount_fiat"])
     if "currency" in filled:
         filled["currency"] = filled["currency"].upper()
-    # A field that is left out is reported as missing, in the words of the API.
+    # The check of the API then reports an empty field as missing.
     body: dict[str, object] = {"currency": "", "amount_fiat": "", **filled}
     return body | {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
 
 
 def with_point(amount: str) -> str:
-    """Write the decimal mark as a point. Many people type 12,50."""
+    """Replace a decimal comma by a point, because many people type 12,50."""
     return amount.replace(",", ".") if amount.count(",") == 1 and "." not in amount else amount
 
 
 def number_or_text(text: str) -> int | str:
-    """Return the whole number that a person typed, or the text if it is none."""
+    """Return the text as a whole number, or the text itself if it is no number."""
     is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
     return int(text) if is_number else text

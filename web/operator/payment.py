@@ -9,7 +9,7 @@ from models.command import is_acceptance_pending, is_cancellation_pending, redel
 from models.db.connection import snapshot
 from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, Decision, DecisionKind, decisions_of
 from models.outbox import WEBHOOK, Event, Message, events_of, messages_of_payment
-from models.output import Output, outputs_at
+from models.output import DROPPED, Output, outputs_at
 from models.payment import PaymentRequest
 from models.queries.attention import actions_for
 from models.queries.failed_deliveries import failed_deliveries
@@ -47,10 +47,10 @@ WORDS: Mapping[ReportedEvent, str] = MappingProxyType(
 
 _DECISIONS: Mapping[DecisionKind, str] = MappingProxyType(
     {
-        DecisionKind.ACCEPTED: "Acceptance of the late money ordered",
+        DecisionKind.ACCEPTED: "Acceptance of the late money requested",
         DecisionKind.SETTLED: "Marked as done",
-        DecisionKind.REOPENED: "Mark as done undone",
-        DecisionKind.MARKED_PAID: "Marked by the shop as paid, whatever came",
+        DecisionKind.REOPENED: "“Mark as done” undone",
+        DecisionKind.MARKED_PAID: "Marked by the shop as paid",
         DecisionKind.MARKED_INVALID: "Marked by the shop as invalid",
     }
 )
@@ -65,7 +65,7 @@ _WAYS: Mapping[DecidedBy, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An entry of the timeline. An event has its messages."""
+    """An entry of the timeline. The entry of an event has the messages about it."""
 
     at: datetime
     words: str
@@ -102,6 +102,7 @@ def show(call: Request, reference: str) -> Content:
             undo_at=_undo_at(decisions),
             notice=notice_of(call),
             is_payable=_is_payable(payment, call.now),
+            is_dropped=any(output.state == DROPPED for output in outputs),
             to=f"operator/payments/{reference}",
             link_to=lambda txid: transaction_url(txid, document["network"], settings.explorer_url),
             most_comment=MAX_COMMENT_CHARACTERS,
@@ -113,7 +114,7 @@ def _is_payable(payment: PaymentRequest, now: datetime) -> bool:
 
 
 def _undo_at(decisions: list[Decision]) -> str | None:
-    """Return the moment of the last decision if it can be undone on this page, else None."""
+    """Return the moment of the last decision if the operator can undo it on this page, else None."""
     if not decisions:
         return None
     last = decisions[-1]

@@ -32,7 +32,7 @@ _SALE = template("till_sale.tpl")
 
 _DROPPED = "The network has dropped the customer's transaction"
 _NO_SECOND = "Do not take a second payment before the customer's wallet shows the first as cancelled."
-_NOT_ALL = ("The time is up, and not all has come", "{received} has come.")
+_NOT_ALL = ("The time is up, and a part is missing", "{received} has come.")
 
 WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -76,7 +76,7 @@ def show(call: Request) -> Content:
 
 
 def pay(call: Request) -> Content:
-    """POST /operator/till: make the request and redirect to its sale, or return the keypad with the error."""
+    """POST /operator/till: make a request and redirect to its sale page, or return the keypad with errors."""
     values = call.visitor.form
     try:
         payment = request_by_hand(call, values)

@@ -1,10 +1,11 @@
-"""A seller's webhook endpoints on the operator's page: their deliveries, tests, changes, and new ones."""
+"""A seller's webhook endpoints on the operator's page: list, add, test, enable, disable, remove."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 import peewee
 import structlog
@@ -36,6 +37,7 @@ from models.webhook import (
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 from web.operator.sellers import seller_that_sells
 
@@ -51,12 +53,12 @@ KIND_WORDS: Mapping[str, str] = MappingProxyType(
         STANDARD: "Standard Webhooks, for your own program",
     }
 )
-"""The choices of the form, with their words."""
+"""The choices of the form, with their labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as the page shows it. `is_testing`: the daemon has not sent the ordered test yet."""
+    """An endpoint for the template. `is_testing` means that the daemon has not yet sent a requested test."""
 
     webhook: Webhook
     url: str
@@ -65,7 +67,7 @@ class Endpoint:
 
 
 def section_of(seller: Seller) -> dict[str, Any]:
-    """Return the values of the section on the seller's page."""
+    """Return the values for the template operator_webhooks.tpl."""
     return {
         "endpoints": [
             Endpoint(
@@ -82,19 +84,41 @@ def section_of(seller: Seller) -> dict[str, Any]:
     }
 
 
+def notice_of(call: Request, seller: Seller) -> Notice | None:
+    """Return the line about the endpoint that was just changed, or None."""
+    given = call.page_parameters()
+    reference = given.get("webhook", "")
+    webhook = webhook_by_reference(reference)
+    if webhook is not None and webhook.seller_id != seller.id:
+        return None
+    is_enabled = None if webhook is None else webhook.is_enabled
+    match given.get("now"), is_enabled:
+        case "tested", bool():
+            return Notice(f"The daemon sends a test to {reference}. The list shows the answer.")
+        case "enabled", True:
+            return Notice(f"The endpoint {reference} is enabled. It gets the next events.")
+        case "disabled", False:
+            return Notice(f"The endpoint {reference} is disabled. It gets no events.")
+        case "removed", None:
+            return Notice("The endpoint is removed. It gets no more events.")
+    return None
+
+
 def create(call: Request, seller_id: str) -> Content:
     """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
     seller = seller_that_sells(seller_id)
     form = call.visitor.form
     kind, url, event_types, secret = _read(form, call.settings)
-    # The page has named the endpoint already, so a form that is sent twice makes one endpoint.
+    # The form has the id of the new endpoint, so a form that is sent twice makes one endpoint.
     reference = form.get("webhook_id", "")
     if not REFERENCE.fullmatch(reference):
         raise invalid([FieldError("webhook_id", "is no id of an endpoint; load the page again")])
     try:
         with call.writers.transaction():
             if len(endpoints_of(seller.id)) >= MAX_WEBHOOKS:
-                raise invalid([FieldError("url", f"is one too many: a seller has {MAX_WEBHOOKS} at most")])
+                raise invalid(
+                    [FieldError("url", f"is one too many; a seller has at most {MAX_WEBHOOKS} endpoints")]
+                )
             webhook, signing = add_webhook(
                 seller.id,
                 kind,
@@ -122,11 +146,11 @@ def test(call: Request, seller_id: str, webhook_id: str) -> Content:
     webhook = _webhook_of(seller_id, webhook_id)
     if request_webhook_test(webhook, call.now, call.writers.transaction):
         log.info("webhook test asked for", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
-    return _back(call, seller_id)
+    return _back(call, webhook_id, seller_id, "tested")
 
 
 def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
-    """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form says."""
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form states."""
     webhook = _webhook_of(seller_id, webhook_id)
     is_enabled = call.visitor.form.get("to_state") == "enabled"
     if webhook.is_enabled != is_enabled:
@@ -134,18 +158,18 @@ def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
             update_webhook(webhook, is_enabled=is_enabled)
         facts = {"webhook": webhook_id, "seller": seller_id, "enabled": is_enabled}
         log.info("webhook changed", **facts, by=_OPERATOR)
-    return _back(call, seller_id)
+    return _back(call, webhook_id, seller_id, "enabled" if is_enabled else "disabled")
 
 
 def remove(call: Request, seller_id: str, webhook_id: str) -> Content:
-    """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. A second click on the button is no fault."""
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. Removing a removed endpoint is no fault."""
     webhook = webhook_by_reference(webhook_id)
     if webhook is not None and webhook.seller_id == seller_id:
         with call.writers.transaction():
             is_removed = remove_webhook(webhook, call.now)
         if is_removed:
             log.info("webhook removed", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
-    return _back(call, seller_id)
+    return _back(call, webhook_id, seller_id, "removed")
 
 
 def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[str] | None, str | None]:
@@ -174,7 +198,7 @@ def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[s
 
 
 def _webhook_of(seller_id: str, webhook_id: str) -> Webhook:
-    """Return the seller's endpoint of that id. Raise Problem 404."""
+    """Return the seller's endpoint with this id. Raise Problem 404."""
     webhook = webhook_by_reference(webhook_id)
     if webhook is None or webhook.seller_id != seller_id:
         raise not_found()
@@ -188,5 +212,7 @@ def _sent_twice(reference: str) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
 
 
-def _back(call: Request, seller_id: str) -> Content:
-    return see_other(f"operator/sellers/{seller_id}", call)
+def _back(call: Request, webhook_id: str, seller_id: str, now: str) -> Content:
+    """Redirect to the seller's page, which shows a line about this change."""
+    query = urlencode({"webhook": webhook_id, "now": now})
+    return see_other(f"operator/sellers/{seller_id}?{query}", call)

@@ -1,5 +1,5 @@
 // Shows a checkout page in a frame over the page of a shop. A shop loads this script from /modal/btcpay.js.
-// The functions and messages are those of BTCPay Server's script of the same name.
+// BTCPay Server's script of the same name has the same functions and messages.
 "use strict";
 
 (() => {

@@ -1,5 +1,5 @@
-// Sends messages to the page of the shop that shows this page in a frame, and leads the customer back to the shop.
-// The messages are those of BTCPay Server's checkout, of version 2 and of the versions before it.
+// Sends messages to the page of the shop that shows this page in a frame, and redirects the customer to the shop.
+// BTCPay Server's checkout has the same messages, in version 2 and in earlier versions.
 "use strict";
 
 (() => {
@@ -12,7 +12,7 @@
   let state = main.dataset.state;
   let isReturning = false;
 
-  // The shop's origin is unknown, so the messages have nothing that is private.
+  // The shop's origin is unknown, so the messages contain no private data.
   function post(message) {
     window.parent.postMessage(message, "*");
   }
@@ -44,7 +44,7 @@
       try {
         window.top.location.href = main.dataset.back;
       } catch {
-        // The browser lets a frame leave its page only after a click. The page has a link for it.
+        // The browser may require a click before a frame can replace its page. The page has a link for this.
       }
     }, RETURN_MS);
   }
@@ -62,7 +62,7 @@
   }
   document.addEventListener("click", openOutside, true);
   new MutationObserver(changed).observe(main, { attributes: true, attributeFilter: ["data-state", "data-back"] });
-  // A customer who goes back from the shop to this page wants to read it.
+  // A customer who goes back from the shop wants to read this page, so do not redirect again.
   if (performance.getEntriesByType("navigation")[0]?.type !== "back_forward") returnSoon();
   post("loaded");
 })();

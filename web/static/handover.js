@@ -1,4 +1,4 @@
-// Sends the form that gives a shop its key. Without a script, the operator presses the form's button.
+// Submits the form that sends the key to the shop. Without JavaScript, the operator presses its button.
 "use strict";
 
 document.getElementById("handover").submit();

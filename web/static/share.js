@@ -1,4 +1,4 @@
-// Copies and shares links. A button is hidden where the browser can't do what it offers.
+// Copies and shares links. A button stays hidden if the browser does not support its action.
 "use strict";
 
 (() => {
@@ -44,11 +44,11 @@
     if (button.dataset.copy) {
       say(button, (await copy(button.dataset.copy)) ? "Copied" : "This browser does not copy. Select the link.");
     } else {
-      // A person who closes the share sheet rejects the promise, and needs no message.
+      // The promise is also rejected if a person closes the share sheet. This needs no message.
       navigator.share({ title: button.dataset.title, url: button.dataset.share }).catch(() => {});
     }
   });
-  // The live page brings new buttons.
+  // The live update of the page inserts new buttons.
   new MutationObserver(prepare).observe(document.body, { childList: true, subtree: true });
   prepare();
 })();

@@ -23,14 +23,14 @@
     try {
       localStorage.setItem(NAME, JSON.stringify({ ...remembered(), ...values }));
     } catch {
-      // A browser may refuse to store anything. The till works without that.
+      // A browser may refuse to store these values. The till also works without them.
     }
   }
 
   function prepareKeypad() {
     const amount = form.elements.amount_fiat;
     const isChosen = new URLSearchParams(location.search).has("currency");
-    // The keypad takes the place of the keyboard of a phone. A keyboard of a computer works as before.
+    // On a phone the keypad replaces the keyboard. A computer's keyboard still works.
     amount.inputMode = "none";
     form.querySelector(".keys").hidden = false;
     form.querySelector(".sound").hidden = false;
@@ -124,7 +124,7 @@
     follow();
   }
 
-  // Two short tones. A browser that allows no sound without a touch stays silent.
+  // Two short tones. Some browsers play no sound before a touch.
   function play() {
     const audio = new AudioContext();
     for (const [place, pitch] of [880, 1320].entries()) {

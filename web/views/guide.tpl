@@ -76,14 +76,15 @@ bitcoin fell. The call returns the old status. The new status follows shortly, w
 </section>
 <section>
 <h2 id="links">{{sections["links"]}}</h2>
-<p>A link asks for money without a price: for an invoice sent by email, a donation or a price tag. Each press of
+<p>A link is for an invoice sent by email, a donation or a price tag. It has no price. Each press of
 "Pay" on its page makes a payment request with a price and an address of its own.</p>
 % code("link-call", link_call)
 <p>Send the payer <code>url</code>, or print <code>url</code> as a QR code (<a href="#getLinkQrCode">QR code of a
-link</a>). An invoice can be paid in parts. Each part counts at the price of its own request, and the page asks for the
-rest. A link with <code>is_reusable</code> has no end. Leave <code>amount_fiat</code> out, and the payer chooses.</p>
+link</a>). A single-use link can be paid in parts. Each part counts at the price of its own request, and the page asks
+for the rest. Anybody can pay a link with <code>is_reusable</code>, any number of times. Without
+<code>amount_fiat</code>, the payer chooses the amount.</p>
 % meanings("Values of status of a link", link_statuses)
-<p>The events of its requests have <code>link_id</code>. An invoice has two events of its own, whose
+<p>The events of a link's requests have <code>link_id</code>. A single-use link has two events of its own, whose
 <code>data</code> is the link:</p>
 % meanings("Values of type of a link's event", link_events)
 <p><b>For an invoice, deliver on <code>link.paid</code>, not on <code>payment.confirmed</code>.</b> A confirmed request

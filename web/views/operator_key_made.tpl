@@ -1,7 +1,7 @@
 % rebase("operator_layout.tpl", title="New key", page="Seller", live=False)
 <h1>New key of {{seller.id}}</h1>
 <section class="card" aria-labelledby="save-title">
-<h2 id="save-title">Save the key now: it is not shown again</h2>
+<h2 id="save-title">Save the key now, because it is not shown again</h2>
 <dl class="facts">
 <div><dt>Key</dt> <dd class="code">{{api_key}}</dd></div>
 <div><dt>Address</dt> <dd class="code">{{public_url}}</dd></div>

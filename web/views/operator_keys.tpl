@@ -34,7 +34,7 @@
 </table>
 </div>
 % else:
-<p class="none">No key works.</p>
+<p class="none">There is no working key.</p>
 % end
 % if stopped:
 <details>

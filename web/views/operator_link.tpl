@@ -1,6 +1,7 @@
 % rebase("operator_layout.tpl", title=link["title"], page="Link", live=True, scripts=("share.js",))
 % id = link["link_id"]
 <h1 dir="auto">{{link["title"]}}</h1>
+% include("operator_notice.tpl", to="")
 <section id="share" data-live aria-label="Ask the customer">
 % if link["status"] in ("open", "overdue"):
 % include("operator_share.tpl", url=link["url"], picture=f"{root}l/{id}/qr.svg", pictured="QR code of the link's page, for paper", what=link["title"])
@@ -9,7 +10,7 @@
 <section id="facts" class="card" data-live aria-label="Facts">
 <p class="standing"><span class="status {{link['status']}}">{{link["status"]}}</span> \\
 % if link["is_reusable"]:
-<b>{{money(link["paid_fiat"], link["currency"])}}</b> <span>brought so far</span>\\
+<b>{{money(link["paid_fiat"], link["currency"])}}</b> <span>received so far</span>\\
 % else:
 <b>{{money(link["paid_fiat"], link["currency"])}}</b> <span>{{"of " + money(link["amount_fiat"], link["currency"]) if link["amount_fiat"] else "paid"}}</span>\\
 % end
@@ -38,7 +39,7 @@
 <div><dt>Note</dt> <dd class="text" dir="auto">{{link["note"]}}</dd></div>
 % end
 <div><dt>Seller</dt> <dd>{{link["seller_id"]}}</dd></div>
-<div><dt>Kind</dt> <dd>{{"Reusable: anybody may pay it, any number of times" if link["is_reusable"] else "An invoice, paid once"}}</dd></div>
+<div><dt>Kind</dt> <dd>{{"Reusable: anybody may pay it, any number of times" if link["is_reusable"] else "An invoice: one payer, once"}}</dd></div>
 <div><dt>Amount</dt> <dd>{{money(link["amount_fiat"], link["currency"]) if link["amount_fiat"] else "The payer chooses it, in " + link["currency"]}}\\
 % for name, words in (("minimum", "at least"), ("maximum", "at most")):
 % if link[name]:

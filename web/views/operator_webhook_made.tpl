@@ -4,7 +4,7 @@
 % if is_shown_again:
 <h2 id="save-title">Copy the secret into the shop</h2>
 % else:
-<h2 id="save-title">Save the secret now: it is not shown again</h2>
+<h2 id="save-title">Save the secret now, because it is not shown again</h2>
 % end
 <dl class="facts">
 <div><dt>Address</dt> <dd class="code">{{webhook.url}}</dd></div>

@@ -53,7 +53,7 @@ all\\
 <details class="confirm">
 <summary>Remove…<span class="unseen"> {{webhook.reference}}</span></summary>
 <form method="post" action="{{path}}/{{webhook.reference}}/remove">
-<p>The endpoint gets no more events. Events that wait for it are given up.</p>
+<p>The endpoint gets no more events. Nodetill gives up the events that wait for it.</p>
 <button class="main">Remove the endpoint<span class="unseen"> {{webhook.reference}}</span></button>
 </form>
 </details></td>
@@ -63,7 +63,7 @@ all\\
 </table>
 </div>
 % else:
-<p class="none">No endpoint: the shop has to read the status of each payment.</p>
+<p class="none">There is no endpoint, so the shop must request the status of each payment.</p>
 % end
 </section>
 % if not seller.removed_at:

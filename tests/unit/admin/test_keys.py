@@ -41,7 +41,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the commands take their input for a terminal."""
+    """Let the commands treat their input as a terminal."""
     monkeypatch.setattr("admin.cli.is_interactive", lambda: True)
 
 
@@ -55,7 +55,7 @@ def works(api_key: str) -> bool:
 
 
 def test_a_key_for_a_shop_is_printed_once(run: Run) -> None:
-    """The text has what the shop's plug-in asks for, and only the hash is stored."""
+    """The output has the values for the shop's plug-in. Only the hash is stored."""
     text = run("add", "company1", "--label", "WooCommerce", "--preset", "shop").stdout
     (api_key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", text)
     needed = ("store id  company1", "address   http://127.0.0.1:8080", "not shown again")
@@ -79,8 +79,8 @@ def test_a_key_without_a_list_may_do_everything(run: Run) -> None:
     assert keys_of("company1")[0].permissions is None
 
 
-def test_permissions_are_named_and_added_up(run: Run) -> None:
-    """The prefix may be left out, and a preset and single permissions go together."""
+def test_permissions_can_be_combined(run: Run) -> None:
+    """A name may omit the prefix. A preset and single permissions can be combined."""
     options = ["--permission", "canviewinvoices", "--permission", CREATE_INVOICES]
     added = document(run("add", "company1", *options, "--json"))
     assert added["permissions"] == [VIEW_INVOICES, CREATE_INVOICES]
@@ -116,7 +116,7 @@ def test_wrong_values_are_usage_errors(run: Run, arguments: list[str], words: st
 
 
 def test_a_key_that_is_given_as_an_id_is_not_repeated(run: Run) -> None:
-    """The operator may confuse the two."""
+    """The operator may confuse a key and its id."""
     assert "nt_secret" not in run("revoke", "nt_secret").output
 
 
@@ -134,7 +134,7 @@ def test_an_unknown_or_removed_seller_gets_no_key(run: Run) -> None:
 
 
 def test_a_revoked_key_never_works_again(run: Run) -> None:
-    """A second time, and an unknown id, are errors. The list names the status with --all."""
+    """Revoking again, or revoking an unknown id, is an error. With --all the list has the status."""
     added = document(run("add", "company1", "--label", "Woo", "--json"))
     other = document(run("add", "company1", "--json"))
     text = run("revoke", added["key_id"]).stdout
@@ -154,8 +154,8 @@ def test_a_revoked_key_never_works_again(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("_terminal")
-def test_a_person_confirms_the_end_of_a_key(run: Run) -> None:
-    """`n` changes nothing."""
+def test_revoking_a_key_needs_a_confirmation(run: Run) -> None:
+    """The answer `n` changes nothing."""
     added = document(run("add", "company1", "--json"))
     refused = run("revoke", added["key_id"], answer="n\n")
     assert (refused.exit_code, refused.stdout) == (1, "")
@@ -166,7 +166,7 @@ def test_a_person_confirms_the_end_of_a_key(run: Run) -> None:
 
 
 def test_keys_are_listed_by_seller_with_their_status(run: Run) -> None:
-    """A removed seller's key does not work, and an expired one neither."""
+    """The key of a removed seller and an expired key do not work."""
     first, gone = Seller.get(), new_seller("gone", removed_at=NOW)
     new_seller("a")
     new_key(first, key_hash="1", last_used_at=NOW, label="Shop")

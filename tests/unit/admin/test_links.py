@@ -54,7 +54,7 @@ def made(run: Run, *words: str) -> dict[str, Any]:
     return document
 
 
-def test_a_link_is_shown_with_its_page_and_a_qr_code(run: Run, database_url: str) -> None:
+def test_a_link_is_shown_with_its_address_and_a_qr_code(run: Run, database_url: str) -> None:
     result = run("create", "company1", "Invoice 17", "btc", "--amount", "0.001", "--due", "2030-12-24")
     assert result.exit_code == 0, result.output
     with opened(database_url):
@@ -77,6 +77,19 @@ def test_json_is_the_document_of_the_api(run: Run, tmp_path: Path, database_url:
     with opened(database_url):
         link, settings = Link.get(), load_settings({"DATABASE_URL": database_url}, tmp_path)
         assert stored_link_document(link, settings, NOW) == document
+
+
+def test_links_are_found(run: Run) -> None:
+    """A shorter list has the number of links."""
+    made(run, "--order-id", "17")
+    closed = made(run, "--note", "An Alpaca")["link_id"]
+    assert run("close", closed).exit_code == 0
+    for words in (("--state", "closed"), ("--search", "alpaca"), ("--search", closed[:9])):
+        result = run("list", *words, "--json")
+        assert [each["link_id"] for each in json.loads(result.stdout)] == [closed]
+    assert run("list", "--search", "nothing").stdout == "There are no such links.\n"
+    assert run("list", "--limit", "1").stdout.endswith("\n1 of 2 links\n")
+    assert "of 2" not in run("list").stdout
 
 
 @pytest.mark.parametrize(
@@ -131,7 +144,7 @@ def test_closing_is_confirmed_at_a_terminal(run: Run, monkeypatch: pytest.Monkey
 
 
 def test_texts_control_no_terminal(run: Run, database_url: str) -> None:
-    """No escape sequence of an older version or of another program gets to the terminal."""
+    """The command prints no escape sequence, even if an older version or another program stored one."""
     link_id = made(run)["link_id"]
     with opened(database_url):
         Link.update(title=ESCAPE, order_id=ESCAPE, note=ESCAPE).execute()
@@ -143,7 +156,7 @@ def test_texts_control_no_terminal(run: Run, database_url: str) -> None:
 
 
 def test_the_audit_finds_a_link_that_is_wrongly_paid(tmp_path: Path, database_url: str) -> None:
-    """It computes the state anew from the outputs."""
+    """The audit computes the state again from the outputs."""
     environ = {"ADDRESS_POOL": "20"}
     with open_shop(tmp_path, database_url, environ) as server:
         shop = LinkShop(server, link_settings(tmp_path, database_url, environ))

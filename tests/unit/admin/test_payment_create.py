@@ -1,4 +1,4 @@
-"""`manage.py payment create` makes the same request as the API, and shows it to a person or a program."""
+"""`manage.py payment create` makes the same request as the API, and prints it as text or JSON."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Return a function that runs the command on a stocked database. It leaves the database open."""
+    """Return a function that runs the command on a database with addresses, which stays open."""
     monkeypatch.chdir(tmp_path)
     open_prepared(database_url)
     stock(3)
@@ -36,7 +36,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     disconnect()
 
 
-def test_a_request_is_shown_with_its_link_and_a_qr_code(run: Run) -> None:
+def test_a_request_is_shown_with_its_address_and_a_qr_code(run: Run) -> None:
     result = run("company1", "0.001", "btc", "--order-id", "4711", "--confirmations", "2")
     assert result.exit_code == 0, result.output
     payment = PaymentRequest.get()
@@ -77,7 +77,7 @@ def test_json_is_the_document_of_the_api(run: Run) -> None:
         (("company1", "1", "CHF"), "there is no fresh price for CHF; nothing was used up, try again"),
     ],
 )
-def test_a_fault_is_named_as_the_command_names_it(run: Run, words: tuple[str, ...], message: str) -> None:
+def test_an_error_names_the_option_of_the_command(run: Run, words: tuple[str, ...], message: str) -> None:
     result = run(*words)
     assert (result.exit_code, message in result.stderr) == (1, True), result.output
     assert not PaymentRequest.select().exists()

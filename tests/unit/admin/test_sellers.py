@@ -153,10 +153,10 @@ def test_keys_with_a_list_of_permissions_outlive_a_new_key(run: Run) -> None:
     added(run)
     _, limited = add_key("company1", NOW, permissions=[])
     text = run("rotate-key", "company1").stdout
-    assert "1 key with a list of permissions goes on working: " in text
+    assert "1 key with a list of permissions continues to work; to list them: " in text
     assert text.endswith(" key list company1\n")
     add_key("company1", NOW, permissions=[])
-    assert "2 keys with a list of permissions go on working" in run("rotate-key", "company1").stdout
+    assert "2 keys with a list of permissions continue to work" in run("rotate-key", "company1").stdout
     assert opens(limited, NOW)
     assert "list of permissions" not in run("rotate-key", "company1", "--webhook-secret").stdout
     assert "API keys        3 work" in run("show", "company1").stdout

@@ -54,7 +54,7 @@ def added(run: Run, *options: str) -> Any:
 
 
 def test_an_endpoint_is_added_with_its_secret(run: Run) -> None:
-    """The address stays byte for byte as it was given."""
+    """The address is stored byte for byte."""
     found = added(run, "--kind", "btcpay", "--event", "InvoiceSettled", "--no-redelivery")
     row = Webhook.get()
     assert (row.url, row.kind, row.btcpay_secret, row.set_by) == (URL, BTCPAY, found["secret"], OPERATOR)
@@ -78,7 +78,7 @@ def test_only_the_secret_of_a_btcpay_endpoint_is_shown_again(run: Run) -> None:
 
 
 def test_an_endpoint_is_changed(run: Run) -> None:
-    """A standard endpoint then signs with both secrets. The operator's address may be private."""
+    """A standard endpoint then signs with both secrets. An address that the operator sets may be private."""
     found = added(run)
     Webhook.update(set_by=API_KEY).execute()
     changed = document(
@@ -130,7 +130,7 @@ def test_wrong_arguments_are_refused(run: Run, arguments: list[str], reason: str
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [(200, 0), (500, 1)])
-def test_a_test_waits_for_the_answer(
+def test_a_test_waits_for_the_response(
     run: Run, monkeypatch: pytest.MonkeyPatch, code: int, exit_code: int
 ) -> None:
     """The daemon sends the test."""
@@ -150,7 +150,7 @@ def test_a_test_waits_for_the_answer(
 
 
 def test_a_test_needs_a_daemon(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command doesn't wait for a daemon that is down, or that does not send."""
+    """The command does not wait for a daemon that is down, or for long if the daemon does not send."""
     found = added(run)
     assert "start the daemon" in run("test", found["webhook_id"]).stderr
     assert not DaemonCommand.select().exists()

@@ -1,4 +1,4 @@
-"""Webhooks in BTCPay's form: their ids, the end of their retries, and the events that pass a stuck one."""
+"""Webhooks in BTCPay's form: their ids, the end of their retries, and events that pass a stuck event."""
 
 import itertools
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class Shop:
     def invoice(self) -> PaymentRequest:
         return self.outbox.payment(self.seller)
 
-    def tell(self, payment: PaymentRequest, *types: str) -> list[Message]:
+    def store_events(self, payment: PaymentRequest, *types: str) -> list[Message]:
         """Store the messages of these events of an invoice."""
         before = {message.id for message in Message.select()}
         for each in types:
@@ -47,12 +47,12 @@ class Shop:
         return [message for message in rows if message.id not in before]
 
     def fail(self, *types: str, status: int | None = 500) -> None:
-        """Let the endpoint fail at events of these types, of all invoices."""
+        """Let the endpoint refuse events of these types, for all invoices."""
         text = "timed out" if status is None else f"HTTP {status}"
         self.outbox.webhooks.failures = dict.fromkeys(types, TemporaryFailure(text, status))
 
     def attempts(self) -> list[tuple[str, str]]:
-        """Return the events of all attempts, with their invoices."""
+        """Return the event types of all attempts, with their invoices."""
         events = [given["event"] for given in self.outbox.webhooks.given]
         return [(event["invoiceId"], event["type"]) for event in events]
 
@@ -81,16 +81,16 @@ def run_commands(shop: Shop) -> None:
 
 
 def row(message: Message) -> Message:
-    """Return the message as it is stored now."""
+    """Read the message again from the database."""
     return Message.get_by_id(message.id)
 
 
 # Ids and bodies
 
 
-def test_each_attempt_has_an_id_of_its_own_and_that_of_the_first(shop: Shop) -> None:
-    """The body otherwise stays. The record has each attempt, with its status."""
-    [message] = shop.tell(shop.invoice(), SETTLED)
+def test_each_attempt_has_its_own_id_and_the_id_of_the_first_attempt(shop: Shop) -> None:
+    """The rest of the body does not change. The database has each attempt with its status."""
+    [message] = shop.store_events(shop.invoice(), SETTLED)
     shop.fail(SETTLED, status=503)
     shop.outbox.work()
     shop.outbox.webhooks.failures.clear()
@@ -108,9 +108,9 @@ def test_each_attempt_has_an_id_of_its_own_and_that_of_the_first(shop: Shop) -> 
     assert (stored.is_redelivery, stored.message.id) == (True, message.id)
 
 
-def test_an_attempt_that_is_not_stored_is_repeated_with_its_id(shop: Shop) -> None:
-    """The daemon was killed between the send and the record of it."""
-    shop.tell(shop.invoice(), SETTLED)
+def test_an_attempt_that_was_not_stored_is_repeated_with_the_same_id(shop: Shop) -> None:
+    """The daemon was killed after it sent the webhook, and before it stored the attempt."""
+    shop.store_events(shop.invoice(), SETTLED)
     shop.fail(SETTLED)
     shop.outbox.work()
     shop.outbox.clock.advance(5)
@@ -124,14 +124,16 @@ def test_an_attempt_that_is_not_stored_is_repeated_with_its_id(shop: Shop) -> No
 
 
 def test_an_endpoint_gets_the_events_that_it_wants(shop: Shop) -> None:
-    """A name that Nodetill does not have never matches."""
+    """An unknown name of an event never matches."""
     update_webhook(shop.webhook, event_types=[SETTLED, "PayoutCreated"])
     shop.webhook = webhooks_for([shop.seller.id], BTCPAY)[shop.seller.id][0]
-    assert [message.event_type for message in shop.tell(shop.invoice(), RECEIVED, SETTLED)] == [SETTLED]
+    assert [message.event_type for message in shop.store_events(shop.invoice(), RECEIVED, SETTLED)] == [
+        SETTLED
+    ]
 
 
 def test_only_enabled_endpoints_with_an_address_get_new_messages(shop: Shop) -> None:
-    """Neither a removed endpoint nor a removed seller gets one."""
+    """A removed endpoint, and the endpoint of a removed seller, gets no new message."""
 
     def found() -> list[str]:
         return [each.reference for each in webhooks_for([shop.seller.id, "nobody"], BTCPAY)[shop.seller.id]]
@@ -156,9 +158,9 @@ def test_only_enabled_endpoints_with_an_address_get_new_messages(shop: Shop) -> 
 @pytest.mark.parametrize(
     ("status", "tries"), [(404, 3), (400, 3), (429, 10), (408, 10), (302, 10), (503, 10)]
 )
-def test_a_refusal_is_final_after_three_tries(shop: Shop, status: int, tries: int) -> None:
-    """A status that can change, and a redirect, are tried to the end of the schedule."""
-    [message] = shop.tell(shop.invoice(), SETTLED)
+def test_a_message_is_given_up_after_three_refusals(shop: Shop, status: int, tries: int) -> None:
+    """After 408, 425, 429 or a redirect, the attempts continue to the end of the schedule."""
+    [message] = shop.store_events(shop.invoice(), SETTLED)
     shop.fail(SETTLED, status=status)
     for _ in range(12):
         shop.outbox.work(14 * 3600)
@@ -167,9 +169,9 @@ def test_a_refusal_is_final_after_three_tries(shop: Shop, status: int, tries: in
 
 
 def test_an_endpoint_without_redelivery_gets_one_attempt(shop: Shop) -> None:
-    """A redelivery by hand is one attempt, too."""
+    """A redelivery by hand is also only one attempt."""
     update_webhook(shop.webhook, automatic_redelivery=False)
-    first, second = shop.tell(shop.invoice(), PROCESSING, SETTLED)
+    first, second = shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING)
     shop.outbox.work()
     assert row(first).failed_at is not None
@@ -184,8 +186,8 @@ def test_an_endpoint_without_redelivery_gets_one_attempt(shop: Shop) -> None:
 
 @pytest.mark.parametrize("how", ["removed", "disabled"])
 def test_pending_messages_of_a_removed_endpoint_are_given_up(shop: Shop, how: str) -> None:
-    """The operator sees them as failed. After the endpoint is enabled again, they can be retried."""
-    [message] = shop.tell(shop.invoice(), SETTLED)
+    """They are listed as failed. After the endpoint is enabled again, the operator can retry them."""
+    [message] = shop.store_events(shop.invoice(), SETTLED)
     if how == "removed":
         remove_webhook(shop.webhook, NOW)
     else:
@@ -211,8 +213,8 @@ def let_fail_four_times(shop: Shop) -> None:
 
 
 def test_after_four_server_errors_a_later_event_passes_and_supersedes(shop: Shop) -> None:
-    """The older event would move the order back, so it is dropped, and needs no decision."""
-    stuck, settled = shop.tell(shop.invoice(), PROCESSING, SETTLED)
+    """The older event would set the shop's order back. It is dropped, and needs no decision."""
+    stuck, settled = shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING)
     shop.outbox.work()
     for seconds in STEPS[:2]:
@@ -231,8 +233,8 @@ def test_after_four_server_errors_a_later_event_passes_and_supersedes(shop: Shop
 
 
 def test_an_event_is_dropped_only_after_a_later_one_is_accepted(shop: Shop) -> None:
-    """The shop may be mended before that. Then both arrive, in their order."""
-    stuck, settled = shop.tell(shop.invoice(), PROCESSING, SETTLED)
+    """If the shop works again before that, both events arrive in their order."""
+    stuck, settled = shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING, SETTLED)
     let_fail_four_times(shop)
     assert [event for _, event in shop.attempts()] == [PROCESSING] * 4 + [SETTLED]
@@ -245,20 +247,20 @@ def test_an_event_is_dropped_only_after_a_later_one_is_accepted(shop: Shop) -> N
 
 
 @pytest.mark.parametrize("status", [None, 429, 302])
-def test_other_failures_hold_the_order(shop: Shop, status: int | None) -> None:
-    """A shop without an answer, and one that is busy, gets all events later."""
-    shop.tell(shop.invoice(), PROCESSING, SETTLED)
+def test_after_other_failures_no_event_passes(shop: Shop, status: int | None) -> None:
+    """A shop that does not respond, or that is busy, gets all events later."""
+    shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING, status=status)
     let_fail_four_times(shop)
     shop.outbox.work(STEPS[3])
     assert {event for _, event in shop.attempts()} == {PROCESSING}
 
 
-def test_while_the_whole_shop_fails_the_order_holds(shop: Shop) -> None:
-    """Another invoice fails, too, and nothing was accepted since."""
+def test_while_the_whole_shop_fails_no_event_passes(shop: Shop) -> None:
+    """An event of another invoice also failed, and the endpoint has accepted nothing since."""
     invoices = [shop.invoice(), shop.invoice()]
     for invoice in invoices:
-        shop.tell(invoice, PROCESSING, SETTLED)
+        shop.store_events(invoice, PROCESSING, SETTLED)
     shop.fail(PROCESSING, SETTLED)
     let_fail_four_times(shop)
     shop.outbox.work(STEPS[3])
@@ -271,36 +273,36 @@ def test_while_the_whole_shop_fails_the_order_holds(shop: Shop) -> None:
     assert not Message.select().where(Message.superseded_by.is_null(False)).exists()
 
 
-def test_after_an_outage_an_invoice_whose_later_event_comes_now_gets_both(shop: Shop) -> None:
-    """The later event would pass because of answers from the time of the outage."""
+def test_after_an_outage_the_stuck_event_arrives_before_a_new_later_event(shop: Shop) -> None:
+    """The 5xx responses during the outage alone do not let the later event pass."""
     first, second = shop.invoice(), shop.invoice()
     for invoice in (first, second):
-        shop.tell(invoice, PROCESSING)
+        shop.store_events(invoice, PROCESSING)
     shop.fail(PROCESSING)
     let_fail_four_times(shop)
     shop.outbox.webhooks.failures.clear()
-    shop.tell(shop.invoice(), RECEIVED)
+    shop.store_events(shop.invoice(), RECEIVED)
     shop.outbox.work(1)
-    shop.tell(first, SETTLED)
+    shop.store_events(first, SETTLED)
     shop.outbox.work(1)
     assert shop.sent() == [RECEIVED, PROCESSING, SETTLED]
 
 
 def test_an_accepted_event_of_another_invoice_ends_the_failure_of_the_whole_shop(shop: Shop) -> None:
-    """So two invoices that are stuck do not wait for each other."""
+    """So two invoices with stuck events do not wait for each other."""
     for _ in range(2):
-        shop.tell(shop.invoice(), PROCESSING, SETTLED)
+        shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING)
     let_fail_four_times(shop)
     assert shop.sent() == []
-    shop.tell(shop.invoice(), RECEIVED)
+    shop.store_events(shop.invoice(), RECEIVED)
     shop.outbox.work(1)
     assert sorted(shop.sent()) == [RECEIVED, SETTLED, SETTLED]
 
 
 def test_after_an_outage_the_only_invoice_gets_its_events_in_their_order(shop: Shop) -> None:
-    """The later event was tried, too, but the older one goes first each time. Its schedule goes on."""
-    stuck, settled = shop.tell(shop.invoice(), PROCESSING, SETTLED)
+    """Each time, the older event is tried before the later event. Its schedule does not change."""
+    stuck, settled = shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING, SETTLED)
     let_fail_four_times(shop)
     assert [event for _, event in shop.attempts()] == [PROCESSING] * 4 + [SETTLED]
@@ -314,21 +316,21 @@ def test_after_an_outage_the_only_invoice_gets_its_events_in_their_order(shop: S
     assert row(stuck).superseded_by is None
 
 
-def test_a_later_event_makes_a_stuck_one_due(shop: Shop) -> None:
-    """It would else wait for the next attempt by the schedule, which can be hours away."""
+def test_a_later_event_makes_a_stuck_event_due(shop: Shop) -> None:
+    """Otherwise it would wait for the next attempt of the schedule, which can be hours away."""
     invoice = shop.invoice()
-    [stuck] = shop.tell(invoice, PROCESSING)
+    [stuck] = shop.store_events(invoice, PROCESSING)
     shop.fail(PROCESSING)
     let_fail_four_times(shop)
     shop.outbox.clock.advance(1)
-    [settled] = shop.tell(invoice, SETTLED)
+    [settled] = shop.store_events(invoice, SETTLED)
     shop.outbox.work()
     assert [event for _, event in shop.attempts()][4:] == [PROCESSING, SETTLED]
     assert row(stuck).superseded_by == settled.id
 
 
 def test_a_chain_of_stuck_events_is_superseded_together(shop: Shop) -> None:
-    stuck, later, settled = shop.tell(shop.invoice(), RECEIVED, PROCESSING, SETTLED)
+    stuck, later, settled = shop.store_events(shop.invoice(), RECEIVED, PROCESSING, SETTLED)
     shop.fail(RECEIVED, PROCESSING)
     for _ in range(8):
         shop.outbox.work(600)
@@ -337,7 +339,7 @@ def test_a_chain_of_stuck_events_is_superseded_together(shop: Shop) -> None:
 
 
 def test_a_standard_endpoint_keeps_its_order(shop: Shop) -> None:
-    """Server errors change nothing there."""
+    """Responses with 5xx let no event pass there."""
     Webhook.update(kind=STANDARD, signing_secret="whsec_x", btcpay_secret=None).execute()
     payment = shop.invoice()
     first = shop.outbox.event(payment, "webhook")
@@ -349,7 +351,7 @@ def test_a_standard_endpoint_keeps_its_order(shop: Shop) -> None:
 
 
 def test_a_superseded_message_can_be_sent_again_by_hand(shop: Shop) -> None:
-    stuck, _ = shop.tell(shop.invoice(), PROCESSING, SETTLED)
+    stuck, _ = shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING)
     let_fail_four_times(shop)
     shop.outbox.webhooks.failures.clear()
@@ -367,7 +369,7 @@ def test_a_superseded_message_can_be_sent_again_by_hand(shop: Shop) -> None:
     "failure", [None, TemporaryFailure("HTTP 500", 500), PermanentFailure("HTTP 410", 410)]
 )
 def test_a_test_is_sent_once_even_to_a_disabled_endpoint(shop: Shop, failure: Exception | None) -> None:
-    """Its ids contain BTCPay's mark. It is no failed delivery of a payment, whatever the answer."""
+    """Its ids contain `__test__`. With any response, it is not listed as a failed delivery of a payment."""
     update_webhook(shop.webhook, is_enabled=False)
     if failure is not None:
         shop.outbox.webhooks.failures["InvoiceCreated"] = failure
@@ -397,8 +399,8 @@ def test_a_standard_endpoint_gets_the_event_test(shop: Shop) -> None:
 
 
 def test_old_deliveries_are_pruned_with_their_messages(shop: Shop) -> None:
-    """A superseded message is pruned, too, and a test."""
-    shop.tell(shop.invoice(), PROCESSING, SETTLED)
+    """Superseded messages and tests are pruned, too."""
+    shop.store_events(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING)
     let_fail_four_times(shop)
     request_webhook_test(shop.webhook, NOW, database.atomic)
@@ -413,7 +415,7 @@ def test_old_deliveries_are_pruned_with_their_messages(shop: Shop) -> None:
 
 
 def test_each_endpoint_of_a_seller_gets_the_event_at_its_own_pace(shop: Shop) -> None:
-    """A failing endpoint holds back nothing of another one."""
+    """A failing endpoint delays no other endpoint."""
     working = shop.outbox.endpoint(shop.seller, url="https://working.example/")
     failing = shop.outbox.endpoint(shop.seller, url="https://failing.example/")
     update_webhook(shop.webhook, is_enabled=False)
@@ -436,6 +438,6 @@ def test_each_endpoint_of_a_seller_gets_the_event_at_its_own_pace(shop: Shop) ->
 
 def test_references_of_messages_are_unique(shop: Shop) -> None:
     payment = shop.invoice()
-    references = [message.reference for message in shop.tell(payment, *([RECEIVED] * 50))]
+    references = [message.reference for message in shop.store_events(payment, *([RECEIVED] * 50))]
     assert len({*references}) == 50
     assert all(len(str(each)) <= 40 for each in itertools.chain(references))

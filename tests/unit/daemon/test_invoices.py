@@ -1,4 +1,4 @@
-"""The daemon stores the events of invoices for `btcpay` endpoints with the statuses that they report."""
+"""The daemon stores the events of invoices for `btcpay` endpoints, together with the new statuses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def _database(database_url: str) -> Iterator[None]:
 
 @dataclass
 class NodelessDaemon:
-    """A daemon without a node, which assesses as a test says."""
+    """A daemon without a node. A test decides when it assesses."""
 
     assessor: Assessor
     commands: CommandHandler
@@ -60,7 +60,7 @@ class NodelessDaemon:
         return self.new_events(payment)
 
     def new_events(self, payment: PaymentRequest) -> list[str]:
-        """Assess. Return the new events of the invoice, without their common first word."""
+        """Assess a request. Return its invoice's new event types, without the prefix "Invoice"."""
         before = len(bodies(payment))
         self.assess()
         return types(bodies(payment)[before:])
@@ -85,7 +85,7 @@ def daemon(tmp_path: Path) -> NodelessDaemon:
 
 
 class _NoMempool(Mempool):
-    """No command of these tests looks at bitcoind."""
+    """A mempool that no test may use."""
 
     def __init__(self) -> None:
         pass
@@ -136,8 +136,8 @@ def drop(output: Output) -> None:
     Output.update(state=DROPPED, block_hash=None, block_height=None).where(Output.id == output.id).execute()
 
 
-def test_an_invoice_is_reported_from_its_creation_on(daemon: NodelessDaemon) -> None:
-    """A shop that asks while it handles an event finds the state of the event."""
+def test_an_invoice_is_reported_from_its_creation(daemon: NodelessDaemon) -> None:
+    """A shop that requests the invoice while it handles an event gets the state of the event."""
     endpoint()
     payment = invoice()
     assert daemon.new_events(payment) == ["Created"]
@@ -158,16 +158,16 @@ def test_an_invoice_is_reported_from_its_creation_on(daemon: NodelessDaemon) -> 
     assert invoice_document(facts, public_url="")["status"] == "Settled"
 
 
-def test_the_daemon_has_something_to_report_if_only_an_invoice_has_events(daemon: NodelessDaemon) -> None:
-    """The outbox is woken, so the event is sent at once."""
+def test_the_outbox_is_woken_if_only_an_invoice_has_events(daemon: NodelessDaemon) -> None:
+    """So the event is sent at once."""
     endpoint()
     invoice()
     assert daemon.assess() == 1
     assert daemon.assess() == 0
 
 
-def test_each_endpoint_has_the_events_that_it_wants(daemon: NodelessDaemon) -> None:
-    """A disabled or removed endpoint has none, and neither has another seller's."""
+def test_each_endpoint_gets_the_events_that_it_wants(daemon: NodelessDaemon) -> None:
+    """A disabled or removed endpoint, and the endpoint of another seller, gets no events."""
     some, all_, off, gone = endpoint(event_types=["InvoiceSettled"]), endpoint(), endpoint(), endpoint()
     update_webhook(off, is_enabled=False)
     remove_webhook(gone, NOW)
@@ -182,7 +182,7 @@ def test_each_endpoint_has_the_events_that_it_wants(daemon: NodelessDaemon) -> N
 
 
 def test_both_kinds_of_endpoints_receive_their_events(daemon: NodelessDaemon) -> None:
-    """A standard endpoint gets none of BTCPay's form, and the reverse."""
+    """A standard endpoint gets no events in BTCPay's form, and a btcpay endpoint gets no others."""
     ours, theirs = endpoint(kind=STANDARD, secret="whsec_" + "a" * 32), endpoint()
     payment = invoice()
     pay(payment)
@@ -195,8 +195,8 @@ def test_both_kinds_of_endpoints_receive_their_events(daemon: NodelessDaemon) ->
     assert names[theirs.id] == ["InvoiceCreated", "InvoiceReceivedPayment", "InvoiceProcessing"]
 
 
-def test_a_request_of_our_own_api_is_reported_too(daemon: NodelessDaemon) -> None:
-    """It has no options of BTCPay's."""
+def test_a_request_of_the_native_api_is_reported_too(daemon: NodelessDaemon) -> None:
+    """It has no options of BTCPay's API."""
     endpoint()
     payment = invoice(checkout=None, reassess_at_height=None, metadata={}, order_id="A-7")
     pay(payment)
@@ -205,7 +205,7 @@ def test_a_request_of_our_own_api_is_reported_too(daemon: NodelessDaemon) -> Non
 
 
 def test_a_daemon_that_was_down_reports_in_order(daemon: NodelessDaemon) -> None:
-    """The payment is deep already when the daemon first sees the invoice."""
+    """The payment already has its confirmations when the daemon first sees the invoice."""
     endpoint()
     payment = invoice()
     mine(pay(payment), HEIGHT - 10)
@@ -213,11 +213,11 @@ def test_a_daemon_that_was_down_reports_in_order(daemon: NodelessDaemon) -> None
     assert daemon.new_events(payment) == ["Created", *PAID, *SETTLED]
 
 
-# Endpoints that come and go
+# New and disabled endpoints
 
 
-def test_an_open_invoice_is_reported_when_the_first_endpoint_comes(daemon: NodelessDaemon) -> None:
-    """InvoiceProcessing precedes InvoiceSettled though the payment came before the endpoint."""
+def test_an_open_invoice_is_reported_when_the_first_endpoint_is_added(daemon: NodelessDaemon) -> None:
+    """InvoiceProcessing precedes InvoiceSettled, although the payment came before the endpoint."""
     payment = invoice()
     output = pay(payment)
     daemon.assess()
@@ -249,8 +249,10 @@ def test_an_invoice_that_had_ended_before_the_first_endpoint_has_only_new_events
     assert bodies(expired)[0]["afterExpiration"] is True
 
 
-def test_an_invoice_is_reported_on_when_an_endpoint_returns(daemon: NodelessDaemon) -> None:
-    """Its events are those since the last report, and none of them twice."""
+def test_an_endpoint_that_is_enabled_again_gets_the_events_since_the_last_report(
+    daemon: NodelessDaemon,
+) -> None:
+    """No event comes twice."""
     webhook = endpoint()
     payment = invoice()
     output = pay(payment)
@@ -266,7 +268,7 @@ def test_an_invoice_is_reported_on_when_an_endpoint_returns(daemon: NodelessDaem
 
 
 def test_a_mark_by_hand_is_reported(daemon: NodelessDaemon) -> None:
-    """The timeline of the request has it, and its status stays."""
+    """The timeline of the request has the mark, and the request's status does not change."""
     endpoint()
     payment = invoice()
     daemon.assess()
@@ -282,7 +284,7 @@ def test_a_mark_by_hand_is_reported(daemon: NodelessDaemon) -> None:
 
 
 def test_a_mark_as_settled_accepts_late_money(daemon: NodelessDaemon) -> None:
-    """An earlier mark ends, because the money counts now."""
+    """An earlier mark is removed, because the money counts now."""
     endpoint()
     payment = invoice()
     daemon.assess()
@@ -296,7 +298,7 @@ def test_a_mark_as_settled_accepts_late_money(daemon: NodelessDaemon) -> None:
     assert [decision.kind for decision in decisions_of(row)] == ["invalid", "accepted"]
 
 
-def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(daemon: NodelessDaemon) -> None:
+def test_a_mark_of_a_seller_without_an_endpoint_makes_no_message(daemon: NodelessDaemon) -> None:
     payment = invoice()
     daemon.assess()
     assert daemon.mark(payment, "settled") == []
@@ -309,7 +311,7 @@ def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(daemon: Nodeless
 def test_a_payment_of_a_seller_without_endpoints_needs_one_query_for_both_kinds(
     daemon: NodelessDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block that changes no status needs none."""
+    """A block that changes no status needs no query for endpoints."""
     queries: list[str] = []
     run = peewee.Database.execute_sql
 

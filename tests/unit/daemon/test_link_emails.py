@@ -1,4 +1,4 @@
-"""The operator's emails about a link and about its requests name the facts and the right moment to deliver.
+"""The operator's emails about a link and its requests have the facts, and the right moment to deliver.
 
 No text of a stranger changes them.
 """
@@ -97,7 +97,7 @@ def test_an_email_has_all_the_facts(event_type: LinkEvent) -> None:
     assert should_email_operator(event_type, document())
 
 
-def test_money_that_was_taken_back_is_urgent() -> None:
+def test_an_email_about_money_that_is_gone_is_urgent() -> None:
     mail = render_link_email(
         LinkEvent.REVERTED, document(remaining_fiat="34.00", paid_fiat="1200.00"), CONTEXT
     )
@@ -110,7 +110,7 @@ def test_money_that_was_taken_back_is_urgent() -> None:
 
 
 @given(texts, texts, texts, texts)
-def test_no_text_changes_the_email(title: str, order_id: str, note: str, seller: str) -> None:
+def test_no_text_changes_the_form_of_the_email(title: str, order_id: str, note: str, seller: str) -> None:
     context = replace(CONTEXT, seller_name=seller)
     changes = {"title": title, "order_id": order_id, "note": note}
     mail = render_link_email(LinkEvent.PAID, document(**changes), context)

@@ -1,4 +1,4 @@
-"""Webhooks of a database from before there were several endpoints for each seller."""
+"""The migration to several endpoints for each seller."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ Insert = Callable[..., None]
 def old_database(
     empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Insert]:
-    """Create a database of the last version before, and return the function that stores a row."""
+    """Create a database without the migration. Return a function that stores a row."""
     with monkeypatch.context() as then:
         for path in schema.MIGRATIONS.glob("00*.py"):
             if path.name < "0023" and not path.name.startswith("0022"):
@@ -82,7 +82,7 @@ def store(insert: Insert, *, url: str | None = "https://shop.example/hook") -> N
 
 
 def store_message(insert: Insert, number: int, channel: str = "webhook", **values: Any) -> None:
-    """Store the message `number` with an event of its own, as the daemon of then did."""
+    """Store the message `number` with its own event, as the old daemon did."""
     payload = document(seller_id="company1")
     text = schema_text(payload)
     insert(
@@ -115,10 +115,10 @@ def schema_text(payload: Any) -> str:
     return str(Event.payload.db_value(payload))
 
 
-def test_pending_messages_of_before_are_delivered_as_before(
+def test_pending_messages_are_delivered_after_the_migration(
     empty_database_url: str, old_database: Insert, tmp_path: Path
 ) -> None:
-    """They keep their ids, their order, their attempts, and the commands to send them again."""
+    """They keep their ids, their order, their attempts, and their pending redeliveries."""
     store(old_database)
     store_message(old_database, 1, attempts=3, last_error="HTTP 500")
     store_message(old_database, 2, waits_for=1)
@@ -153,7 +153,7 @@ def test_pending_messages_of_before_are_delivered_as_before(
 
 
 def test_a_seller_without_an_address_keeps_its_secret(empty_database_url: str, old_database: Insert) -> None:
-    """The address may come later. Messages of a removed address are given up as before."""
+    """The seller may set an address later. Messages to a removed address are given up as before."""
     store(old_database, url=None)
     store_message(old_database, 1)
     disconnect()

@@ -1,4 +1,4 @@
-"""The rules of payment links hold for any parts, prices and depths."""
+"""The rules of payment links, for any parts, prices and depths."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -89,8 +89,8 @@ def test_parts_add_up_to_no_more_and_no_less_than_came(drawn: tuple[str, list[Li
 
 
 @given(any_parts(), st.integers(1, 10**8))
-def test_what_was_paid_and_what_remains_are_the_amount(drawn: tuple[str, list[LinkPart]], units: int) -> None:
-    """More than the amount leaves nothing."""
+def test_paid_and_remaining_add_up_to_the_amount(drawn: tuple[str, list[LinkPart]], units: int) -> None:
+    """If more than the amount came, nothing remains."""
     currency, parts = drawn
     amount = units * Decimal(1).scaleb(-currency_exponent(currency))
     found = balance(amount, currency, parts, is_reusable=False)
@@ -104,8 +104,8 @@ def test_what_was_paid_and_what_remains_are_the_amount(drawn: tuple[str, list[Li
 
 
 @given(currencies, prices, st.integers(1, 10**8))
-def test_the_next_request_always_covers_what_remains(currency: str, price: Decimal, units: int) -> None:
-    """The network relays its amount, and who pays it pays the link, at any price."""
+def test_the_next_request_covers_the_remaining_amount(currency: str, price: Decimal, units: int) -> None:
+    """The network relays its amount, and its payment pays the link, at any price."""
     remaining = units * Decimal(1).scaleb(-currency_exponent(currency))
     asked = amount_to_request(remaining, currency, price)
     sats = fiat_to_sats(asked, price)
@@ -115,26 +115,26 @@ def test_the_next_request_always_covers_what_remains(currency: str, price: Decim
 
 
 def test_two_halves_at_different_prices_pay_a_link() -> None:
-    """The price has doubled between the two, so the second half is half as many satoshis."""
+    """The price has doubled, so the second half has half as many satoshis as the first."""
     first = part(SATS // 2)
     assert single(first) == LinkBalance(Decimal("50.00"), Decimal("50.00"), is_covered=False)
     second = part(SATS // 4, asked="50.00", price=2 * PRICE, covered=True)
     assert single(first, second) == LinkBalance(Decimal("100.00"), Decimal("0.00"), is_covered=True)
 
 
-def test_a_surplus_of_one_request_pays_no_other() -> None:
+def test_the_surplus_of_a_request_pays_no_other_part() -> None:
     found = single(part(3 * SATS, asked="60.00", covered=True))
     assert found == LinkBalance(Decimal("60.00"), Decimal("40.00"), is_covered=False)
 
 
-def test_the_tolerance_of_a_covered_request_is_forgiven() -> None:
-    """`paid` is what came. Nothing remains, because the operator accepts a little less."""
+def test_a_covered_request_settles_its_whole_amount() -> None:
+    """`paid` is the money that came. Nothing remains, because the tolerance allows a little less."""
     found = single(part(SATS - 1000, covered=True))
     assert found == LinkBalance(Decimal("99.50"), Decimal("0.00"), is_covered=True)
 
 
 @pytest.mark.parametrize(("missing_sats", "is_covered"), [(545, True), (547, False)])
-def test_a_remainder_below_the_dust_limit_is_none(missing_sats: int, is_covered: bool) -> None:
+def test_a_remainder_below_the_dust_limit_is_not_due(missing_sats: int, is_covered: bool) -> None:
     """545 sats are 0.2725 EUR, so 0.28 EUR remain, which are 560 sats. With SAT there is no rounding."""
     counted = LinkPart(Decimal(10_000), "SAT", Decimal(10**8), 10_000 - missing_sats, is_covered=False)
     assert balance(Decimal(10_000), "SAT", [counted], is_reusable=False).is_covered is is_covered
@@ -153,7 +153,7 @@ def test_the_first_payer_chooses_the_amount_of_a_link_without_one() -> None:
     assert (found.paid, found.remaining) == (Decimal("25.00"), Decimal("35.00"))
 
 
-# Paid and taken back
+# Paid and no longer paid
 
 
 def facts(*outputs: ReceivedOutput, asked: str = "100.00", terms: Terms = PART) -> PartFacts:
@@ -171,18 +171,18 @@ def half(depth: int, txid: str = "a", **more: object) -> PartFacts:
 @pytest.mark.parametrize(
     ("depths", "is_paid_then"), [((6, 6), True), ((6, 5), False), ((6, 0), False), ((100, 6), True)]
 )
-def test_a_link_is_paid_once_all_its_parts_are_confirmed(depths: tuple[int, int], is_paid_then: bool) -> None:
+def test_a_link_is_paid_when_all_its_parts_are_confirmed(depths: tuple[int, int], is_paid_then: bool) -> None:
     assert paid_by(half(depths[0]), half(depths[1], "b")) is is_paid_then
 
 
-def test_a_reorg_of_a_block_does_not_take_a_paid_link_back() -> None:
-    """Both parts are in the chain, at any depth. A part in the mempool is not."""
+def test_a_paid_link_stays_paid_after_a_reorg_of_one_block() -> None:
+    """Its parts must be in the chain, at any depth. A part in the mempool is not enough."""
     assert paid_by(half(1), half(5, "b"), was_paid=True)
     assert not paid_by(half(0), half(5, "b"), was_paid=True)
 
 
 def test_a_confirmed_request_stays_confirmed_after_a_reorg() -> None:
-    """The daemon looks at it again only when it closes, and the other part is confirmed before."""
+    """The daemon assesses it again only when it closes. The other part is confirmed before that."""
     confirmed = replace(half(5), is_confirmed=True)
     assert paid_by(confirmed, half(6, "b"))
     assert not paid_by(replace(half(0), is_confirmed=True), half(6, "b"))
@@ -194,7 +194,7 @@ def test_a_double_spend_of_one_part_reopens_the_link() -> None:
     assert single(lost.all(), half(6, "b").all()).remaining == Decimal("50.00")
 
 
-def test_late_money_counts_once_it_is_accepted() -> None:
+def test_late_money_counts_after_it_is_accepted() -> None:
     late = facts(paid(SATS, depth=6, at=LATE))
     assert not paid_by(late)
     assert single(late.all()).paid == 0
@@ -210,7 +210,7 @@ def test_a_surplus_that_is_not_confirmed_changes_nothing() -> None:
 def test_a_paid_link_has_its_amount_in_the_chain(
     drawn: Sequence[tuple[int, int, bool]], was_paid: bool
 ) -> None:
-    """Never more than counts is confirmed, and money that is gone pays nothing."""
+    """The confirmed money is never more than the counted money, and money that is gone pays nothing."""
     each = []
     for number, (sats, depth, is_gone) in enumerate(drawn):
         output = paid(sats, depth=depth, txid=str(number))
@@ -242,7 +242,7 @@ def test_an_event_is_a_change(was: bool, now: bool) -> None:
         (True, True, True, True, LinkStatus.PAID),
     ],
 )
-def test_the_money_decides_before_a_close_and_a_due_date(
+def test_a_link_with_enough_money_is_not_closed_or_overdue(
     is_covered: bool, is_paid_then: bool, is_closed: bool, is_due: bool, status: LinkStatus
 ) -> None:
     due_at = EXPIRES if is_due else EXPIRES + timedelta(days=1)
@@ -254,7 +254,7 @@ def test_the_money_decides_before_a_close_and_a_due_date(
 
 
 def test_late_money_waits_for_a_decision() -> None:
-    """It does so until the operator has decided on exactly this amount."""
+    """The decision of the operator must be on exactly this amount."""
     assert late_sats(Status.EXPIRED, 100, 60, None) == 40
     assert late_sats(Status.EXPIRED, 100, 60, 90) == 40
     assert late_sats(Status.EXPIRED, 100, 60, 100) == 0
@@ -265,8 +265,8 @@ def test_late_money_waits_for_a_decision() -> None:
 # The assessment of a part
 
 
-def test_an_expired_part_is_assessed_when_its_money_is_confirmed() -> None:
-    """It also stays open until then, even after its monitoring."""
+def test_an_expired_request_is_assessed_when_its_money_is_confirmed() -> None:
+    """It stays open until then, even after the end of its monitoring."""
     output = paid(SATS // 2, depth=2)
     for terms, height, is_closed in ((PART, TIP + 4, False), (replace(PART, is_part=False), None, True)):
         found = assess(terms, [output], tip_height=TIP, as_of=AFTER_MONITORING, was_confirmed=False)
@@ -285,7 +285,7 @@ def test_an_expired_part_is_assessed_when_its_money_is_confirmed() -> None:
 def test_no_part_changes_its_link_between_two_assessments(
     drawn: Sequence[tuple[int, int, bool]], as_of: object, required: int, blocks: int
 ) -> None:
-    """Before the height that the assessment names, new blocks confirm none of the part's money."""
+    """No block below the height that the assessment returned confirms money of the part."""
     terms = replace(PART, confirmations_required=required)
     outputs = tuple(
         paid(sats, depth=depth, txid=str(n), at=LATE if is_late else BEFORE_EXPIRY)

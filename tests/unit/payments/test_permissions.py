@@ -29,7 +29,7 @@ ALLOWED = {
 }
 
 
-def test_a_permission_includes_those_that_btcpay_includes() -> None:
+def test_a_permission_includes_the_same_permissions_as_in_btcpay() -> None:
     assert {has: {each for each in POLICIES if allows([has], each)} for has in POLICIES} == ALLOWED
 
 
@@ -42,8 +42,8 @@ def test_a_key_without_a_list_may_do_everything_and_with_an_empty_list_nothing()
     assert in_words(None) == ["Everything that this seller may do"]
 
 
-def test_permissions_have_one_order_and_occur_once() -> None:
-    """The prefix may be left out."""
+def test_permissions_are_sorted_and_unique() -> None:
+    """A name may omit the prefix."""
     names = ["webhooks.canmodifywebhooks", VIEW_INVOICES, "canviewinvoices"]
     assert read_permissions(names) == [VIEW_INVOICES, MODIFY_WEBHOOKS]
     assert granted([MODIFY_WEBHOOKS, VIEW_INVOICES]) == (VIEW_INVOICES, MODIFY_WEBHOOKS)
@@ -63,14 +63,14 @@ def test_permissions_have_one_order_and_occur_once() -> None:
         "btcpay.store.cancreatenonapprovedpullpayments",
     ],
 )
-def test_an_unknown_name_is_refused_with_the_allowed_ones(name: str) -> None:
+def test_an_unknown_name_is_refused_and_the_message_has_the_allowed_names(name: str) -> None:
     with pytest.raises(UnknownPermission) as error:
         read_permissions([VIEW_INVOICES, name])
     assert str(error.value) == f"{name!a} is no permission; allowed: {', '.join(POLICIES)}"
 
 
-def test_the_choices_are_what_the_plug_ins_ask_for() -> None:
-    """PrestaShop and Magento compare the lists, so one permission more is as bad as one fewer."""
+def test_the_presets_are_the_permissions_that_plug_ins_ask_for() -> None:
+    """PrestaShop and Magento compare the lists, so an additional permission also fails."""
     magento = {VIEW_INVOICES, CREATE_INVOICES, MODIFY_WEBHOOKS, VIEW_STORE, MODIFY_INVOICES}
     assert PRESETS["shop"] == granted(PRESETS["shop"])
     assert {*PRESETS["shop"]} == magento

@@ -36,7 +36,7 @@ def created(shop: WebServer) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_each_address_has_the_checkout_page(shop: WebServer, page: str) -> None:
-    """All links of the page lead to the same files and to the same request at any depth of its path."""
+    """With any number of parts in its path, the page's links lead to the same files and the same request."""
     reference = created(shop)
     path = page.format(id=reference)
     reply = visit(shop, path)
@@ -53,7 +53,7 @@ def test_each_address_has_the_checkout_page(shop: WebServer, page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_shop_may_show_the_page_in_a_frame(shop: WebServer, page: str) -> None:
-    """The page still runs nothing of others, and sets no cookie. An unknown invoice is 404."""
+    """The page still runs no foreign script, and sets no cookie. An unknown invoice gets 404."""
     for reference, status in ((created(shop), 200), (UNKNOWN, 404)):
         reply = visit(shop, page.format(id=reference))
         assert reply.status == status
@@ -70,7 +70,7 @@ def test_a_shop_may_show_the_page_in_a_frame(shop: WebServer, page: str) -> None
 
 @pytest.mark.parametrize("page", PAGES)
 def test_only_a_modal_has_a_button_that_closes_it(shop: WebServer, page: str) -> None:
-    """The links to other languages keep the button."""
+    """The button also appears in other languages."""
     path = page.format(id=created(shop))
     modal = f"{path}{'&' if '?' in path else '?'}view=modal"
     assert 'id="close"' not in visit(shop, path).body.decode()
@@ -106,8 +106,8 @@ def test_a_path_in_another_case_leads_to_the_page(shop: WebServer) -> None:
     assert visit(shop, f"/PAY/{reference}").status == 404
 
 
-def test_a_language_with_a_region_is_the_language(shop: WebServer) -> None:
-    """Magento names a region, too."""
+def test_the_region_of_a_language_is_ignored(shop: WebServer) -> None:
+    """Magento sends a region, such as de-DE."""
     path = f"/i/{created(shop)}"
     for tag, code in (("de-DE", "de"), ("FR", "fr"), ("es_MX", "es"), ("tlh-KX", "en"), ("", "en")):
         assert visit(shop, f"{path}?lang={tag}").headers["content-language"] == code
@@ -127,7 +127,7 @@ def test_an_admin_link_leads_to_the_operators_page(shop: WebServer) -> None:
 
 @pytest.mark.parametrize("query", ["", "?ver=2.8.0", "?v=%22%3E&x"])
 def test_any_shop_may_load_the_script(shop: WebServer, query: str) -> None:
-    """A browser keeps it for an hour, because its name has no version."""
+    """A browser caches it for only an hour, because its name has no version."""
     reply = visit(shop, f"/modal/btcpay.js{query}")
     assert reply.status == 200
     assert reply.headers["content-type"] == "text/javascript; charset=utf-8"
@@ -156,10 +156,10 @@ def invoice(shop: WebServer, scene: str, **columns: Any) -> str:
         ("late", "Expired"),
     ],
 )
-def test_the_way_back_has_the_invoice_the_order_and_its_status(
+def test_the_return_link_has_the_invoice_the_order_and_the_status(
     shop: WebServer, scene: str, status: str
 ) -> None:
-    """Characters that no address may have are encoded. All others stay, also a wrong `&amp;`."""
+    """Characters that no address may have are encoded. All others stay, even a wrong `&amp;`."""
     reference = invoice(shop, scene, checkout={"redirectURL": REDIRECT})
     expected = (
         f"https://shop.example/?wc=a%7Cb&amp;i={reference}&o=4711%2F%C3%A4&s={status}&x=%7BOther%7D#{status}"
@@ -171,7 +171,7 @@ def test_the_way_back_has_the_invoice_the_order_and_its_status(
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)//{Status}", "data:text/html,x", "{Status}javascript:x"])
-def test_no_way_back_runs_a_script(shop: WebServer, url: str) -> None:
+def test_no_return_link_runs_a_script(shop: WebServer, url: str) -> None:
     """The API refuses such an address. This is a second defence."""
     options = {"redirectURL": url, "redirectAutomatically": True}
     found = Document(visit(shop, f"/i/{invoice(shop, 'confirmed', checkout=options)}").body.decode())
@@ -179,8 +179,8 @@ def test_no_way_back_runs_a_script(shop: WebServer, url: str) -> None:
     assert not [link for link in found.links() if "javascript" in link or "data:" in link]
 
 
-def test_a_paid_page_leads_back_by_itself_only_if_the_shop_wants_it(shop: WebServer) -> None:
-    """The address /pay and the receipt stay open. Without a script, the page itself has the redirection."""
+def test_a_paid_page_redirects_only_if_the_shop_wants_it(shop: WebServer) -> None:
+    """The page at /pay and the receipt do not redirect. Without JavaScript, a meta element redirects."""
     url = 'https://shop.example/"><b>'
     target = "https://shop.example/%22%3E%3Cb%3E"
     for is_wanted in (True, False, None):
@@ -213,10 +213,10 @@ def test_a_paid_page_leads_back_by_itself_only_if_the_shop_wants_it(shop: WebSer
         ("", "", None, "en"),
     ],
 )
-def test_the_shop_s_language_comes_before_the_browser_s(
+def test_the_language_of_the_shop_precedes_that_of_the_browser(
     shop: WebServer, wanted: str | None, query: str, browser: str | None, code: str
 ) -> None:
-    """The customer's own choice on the page comes first."""
+    """The customer's own choice on the page precedes both."""
     reference = invoice(shop, "new", checkout={"defaultLanguage": wanted})
     assert visit(shop, f"/i/{reference}{query}", browser).headers["content-language"] == code
 
@@ -235,7 +235,7 @@ def test_the_shop_s_language_comes_before_the_browser_s(
 def test_a_marked_invoice_asks_for_no_money(
     shop: WebServer, scene: str, mark: str, headline: str, state: str
 ) -> None:
-    """The customer reads the shop's decision, and nobody can pay by an old QR code."""
+    """The page shows the shop's decision, and has no QR code to pay."""
     reference = invoice(shop, scene)
     before = visit(shop, f"/pay/{reference}/status").headers["etag"]
     change({"payment_request_id": reference}, marked=mark, marked_at=shop.now)
@@ -250,6 +250,6 @@ def test_a_marked_invoice_asks_for_no_money(
 
 
 def test_an_invoice_that_lost_its_money_is_invalid(shop: WebServer) -> None:
-    """The shop's page learns it from the frame."""
+    """The frame reports this to the shop's page."""
     lost = invoice(shop, "expired", first_covered_at=shop.now)
     assert Document(visit(shop, f"/i/{lost}").body.decode()).of("main")[0]["data-state"] == "Invalid"

@@ -13,7 +13,7 @@ from models.operator_session import LoginAttempt
 from models.seller import Seller
 from tests.conftest import NewDatabase
 from tests.support.html_document import Document
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import KEY, NOW, WebServer, add_seller, open_shop, serving, settings_of
 
 pytestmark = pytest.mark.one_database
@@ -61,7 +61,7 @@ def only_one_seller(shop: WebServer) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def session(shop: WebServer) -> dict[str, str]:
-    """Return the cookies of a login, because a login takes time."""
+    """Return the cookies of one login for all tests, because a login takes time."""
     LoginAttempt.delete().execute()
     client = OperatorClient(shop, headers={"Origin": "https://pay.example"})
     assert client.log_in().status == 303
@@ -77,8 +77,8 @@ def new_keys() -> list[ApiKey]:
     return list(ApiKey.select().where(ApiKey.key_hash != hash_of(KEY)).order_by(ApiKey.id))
 
 
-def handed_over(page: Page) -> tuple[str, list[tuple[str, str]]]:
-    """Return the address and the fields of the form that gives the shop its key."""
+def handed_over(page: OperatorResponse) -> tuple[str, list[tuple[str, str]]]:
+    """Return the address and the fields of the form that sends the key to the shop."""
     document = Document(page.text)
     (form,) = document.of("form")
     assert form["method"] == "post"
@@ -92,7 +92,7 @@ def handed_over(page: Page) -> tuple[str, list[tuple[str, str]]]:
 def test_an_approved_shop_gets_exactly_what_it_asked_for(
     operator: OperatorClient, asked: tuple[str, ...], granted: tuple[str, ...]
 ) -> None:
-    """Only the permissions of refunds are missing. Plug-ins refuse a key with more or with fewer."""
+    """Only the permissions for refunds are left out. Plug-ins refuse a key with other permissions."""
     page = operator.get(f"{PATH}?{query_of(asked, applicationName='My <b>shop</b>')}")
     assert page.status == 200
     assert "shop.example" in page.words
@@ -114,12 +114,12 @@ def test_an_approved_shop_gets_exactly_what_it_asked_for(
     assert key.label == "My <b>shop</b> at shop.example"
     assert {*key.permissions} == {*names}
     assert ("pullpayments" in page.words) is (asked == WOO)
-    # The key of a page in the history or in a cache could be stolen.
+    # Somebody could steal the key from a page in the history or in a cache.
     assert done.headers["Cache-Control"] == "no-store"
 
 
-def test_the_page_may_send_the_key_to_its_host_alone(operator: OperatorClient) -> None:
-    """No page of this kind is ever in a frame."""
+def test_the_page_may_send_the_key_only_to_its_host(operator: OperatorClient) -> None:
+    """No other site may show the page in a frame."""
     page = operator.get(f"{PATH}?{query_of()}")
     assert "form-action 'self'" in page.headers["Content-Security-Policy"]
     done = operator.post(PATH, **page.fields)
@@ -131,7 +131,7 @@ def test_the_page_may_send_the_key_to_its_host_alone(operator: OperatorClient) -
 
 
 def test_a_stranger_logs_in_first_and_comes_back(shop: WebServer) -> None:
-    """The login leads back to the whole request of the shop, and to no other site."""
+    """The login leads back to the complete request of the shop, and to no other site."""
     LoginAttempt.delete().execute()
     client = OperatorClient(shop, headers={"Origin": "https://pay.example"})
     path = f"{PATH}?{query_of(applicationName='Wöö & more')}"
@@ -188,7 +188,7 @@ def test_the_approval_is_for_the_request_on_the_page(shop: WebServer, operator: 
     ],
 )
 def test_a_bad_address_gets_no_key(operator: OperatorClient, redirect: str, words: str) -> None:
-    """The page has the reason, and the way by hand."""
+    """The page names the reason, and explains how to connect by hand."""
     query = query_of(redirect=redirect)
     page = operator.get(f"{PATH}?{query}")
     assert page.status == 422
@@ -222,7 +222,7 @@ def test_no_text_of_a_shop_becomes_markup(operator: OperatorClient) -> None:
 
 
 def test_the_operator_chooses_among_several_sellers(operator: OperatorClient) -> None:
-    """A removed seller is no choice, and without a choice there is no key."""
+    """The choices omit a removed seller. Without a choice, Nodetill makes no key."""
     add_seller("company2", "nt_2")
     add_seller("gone", "nt_3", removed_at=NOW)
     page = operator.get(f"{PATH}?{query_of()}")
@@ -243,7 +243,7 @@ def test_the_operator_chooses_among_several_sellers(operator: OperatorClient) ->
 
 
 def test_a_new_seller_is_made_with_the_key(operator: OperatorClient) -> None:
-    """A wrong id makes neither."""
+    """With a wrong id, Nodetill makes no seller and no key."""
     fields = operator.get(f"{PATH}?{query_of()}").fields
     for wrong in ("", "-a", "a:b", "a/b", "x" * 65, "company1", "<b>"):
         again = operator.post(PATH, **{**fields, "seller": "+", "new_seller": wrong})
@@ -254,6 +254,27 @@ def test_a_new_seller_is_made_with_the_key(operator: OperatorClient) -> None:
     _, sent = handed_over(done)
     assert ("permissions[]", "btcpay.store.canviewinvoices:socks") in sent
     assert Seller.get(Seller.id == "socks").removed_at is None
+
+
+def test_a_new_seller_has_the_name_and_the_support_of_the_form(operator: OperatorClient) -> None:
+    """A wrong value makes neither seller nor key, and the form keeps what was typed."""
+    fields = {**operator.get(f"{PATH}?{query_of()}").fields, "seller": "+", "new_seller": "socks"}
+    for wrong in (
+        {"support": "nobody"},
+        {"support": "javascript://x"},
+        {"name": "a\nb"},
+        {"name": "x" * 201},
+    ):
+        again = operator.post(PATH, **{**fields, "name": "Alpaca Socks", **wrong})
+        assert again.status == 422, wrong
+        assert again.fields["new_seller"] == "socks"
+    again = operator.post(PATH, **{**fields, "name": "Alpaca Socks", "support": "?"})
+    assert again.fields["name"] == "Alpaca Socks"
+    assert new_keys() == []
+    done = operator.post(PATH, **{**fields, "name": " Alpaca Socks ", "support": "help@alpaca.example"})
+    assert done.status == 200
+    seller = Seller.get(Seller.id == "socks")
+    assert (seller.name, seller.support) == ("Alpaca Socks", "help@alpaca.example")
 
 
 def test_a_shop_that_is_not_strict_may_get_less(operator: OperatorClient) -> None:
@@ -284,7 +305,7 @@ def test_without_an_address_the_key_is_shown_once(operator: OperatorClient) -> N
     "path", [f"{PATH}/", f"/{PATH}", "/API-Keys/Authorize", "/Api-Keys/authorize/", f"/{PATH}/"]
 )
 def test_other_spellings_lead_to_the_page(operator: OperatorClient, path: str) -> None:
-    """Shopware adds a slash, and does not encode the address. A merchant's entry may end with a slash."""
+    """Shopware adds a slash, and does not encode the address. A merchant may type a slash at the end."""
     query = f"permissions=btcpay.store.canviewinvoices&redirect={SHOP}?a=1"
     page = operator.get(f"{path}?{query}")
     assert page.status == 303
@@ -302,8 +323,8 @@ def test_names_of_parameters_have_any_case(operator: OperatorClient) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_without_a_password_the_page_names_the_other_way(tmp_path: Path) -> None:
-    """The merchant learns the reason, because the shop has sent him here."""
+def test_without_a_password_the_page_explains_the_way_by_hand(tmp_path: Path) -> None:
+    """The page names the reason, because the shop has sent the merchant to it."""
     with serving(settings_of(tmp_path, "sqlite:///unused.db")) as bare:
         page = OperatorClient(bare).get(f"{PATH}?{query_of()}")
     assert page.status == 403

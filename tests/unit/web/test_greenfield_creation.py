@@ -1,4 +1,4 @@
-"""Plug-ins order invoices of BTCPay's Greenfield API in their own ways, and all of them get one."""
+"""Plug-ins create invoices with BTCPay's Greenfield API in different ways, and each way works."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -97,7 +97,7 @@ def test_links_come_from_the_public_url_and_never_from_the_host(plugin: Plugin) 
 def test_an_amount_is_rounded_and_not_refused(
     plugin: Plugin, amount: Any, currency: Any, expected: tuple[str, str]
 ) -> None:
-    """OpenCart, Magento, GiveWP and XenForo send eight decimals, and Shopware a number."""
+    """OpenCart, Magento, GiveWP and XenForo send eight decimals, and Shopware sends a JSON number."""
     invoice = plugin.create(amount=amount, currency=currency)
     assert (invoice["amount"], invoice["currency"]) == expected
     assert isinstance(invoice["paidAmount"], str)
@@ -105,7 +105,7 @@ def test_an_amount_is_rounded_and_not_refused(
 
 @pytest.mark.parametrize("amount", [None, "", 0, "0", "0.001", "-5", -5, "five", True, [], {}, "1,5", "€5"])
 def test_an_invoice_without_an_amount_is_refused(plugin: Plugin, amount: Any) -> None:
-    """BTCPay makes a top-up invoice of null, and settles zero at once."""
+    """For null BTCPay makes an invoice that any payment settles, and it settles zero at once."""
     before = PaymentRequest.select().count()
     assert plugin.refused(amount=amount) == ["amount"]
     assert PaymentRequest.select().count() == before
@@ -146,8 +146,8 @@ METADATA: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("metadata", METADATA, ids=repr)
-def test_metadata_come_back_as_they_were_sent(plugin: Plugin, metadata: dict[str, Any]) -> None:
-    """Magento compares orderId with ===, and FluentCart a hash."""
+def test_metadata_is_returned_unchanged(plugin: Plugin, metadata: dict[str, Any]) -> None:
+    """Magento compares the type of orderId, too, and FluentCart compares a hash."""
     invoice = plugin.create(metadata=metadata)
     stored = [
         invoice["metadata"],
@@ -159,7 +159,7 @@ def test_metadata_come_back_as_they_were_sent(plugin: Plugin, metadata: dict[str
         assert repr(sorted(found.items())) == repr(sorted(metadata.items()))
 
 
-def test_metadata_have_at_most_32_kib(plugin: Plugin) -> None:
+def test_metadata_has_at_most_32_kib(plugin: Plugin) -> None:
     assert plugin.create(metadata={"posData": "x" * (32 * 1024 - 20)})
     assert plugin.refused(metadata={"posData": "x" * (32 * 1024)}) == ["metadata"]
     raw = b'{"amount": 5, "currency": "EUR", "metadata": {"a": 1e999}}'
@@ -179,14 +179,14 @@ def test_metadata_have_at_most_32_kib(plugin: Plugin) -> None:
     ],
     ids=lambda url: url[:60],
 )
-def test_a_redirect_comes_back_as_it_was_sent(plugin: Plugin, url: str) -> None:
+def test_a_redirect_url_is_returned_unchanged(plugin: Plugin, url: str) -> None:
     invoice = plugin.create(checkout={"redirectURL": url, "redirectAutomatically": True})
     assert invoice["checkout"]["redirectURL"] == url
     assert invoice["checkout"]["redirectAutomatically"] is True
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://a", "x", 5, "https://a/" + "b" * 2048])
-def test_a_redirect_is_an_address_of_the_web(plugin: Plugin, url: Any) -> None:
+def test_a_redirect_url_is_an_http_or_https_address(plugin: Plugin, url: Any) -> None:
     assert plugin.refused(checkout={"redirectURL": url}) == ["checkout.redirectURL"]
 
 
@@ -197,14 +197,14 @@ def test_a_redirect_is_an_address_of_the_web(plugin: Plugin, url: Any) -> None:
         ["BTC-BTCLike"], ["BTC", "BTC-LightningNetwork"], ["BTC-LN", "btc"], [], None,
     ],
 )  # fmt: skip
-def test_each_name_of_bitcoin_is_taken(plugin: Plugin, methods: list[str] | None) -> None:
+def test_each_name_of_on_chain_bitcoin_is_accepted(plugin: Plugin, methods: list[str] | None) -> None:
     """WooCommerce always sends BTC_CHAIN, and the names have changed between BTCPay's versions."""
     invoice = plugin.create(checkout={"paymentMethods": methods})
     assert invoice["checkout"]["paymentMethods"] == ["BTC-CHAIN"]
 
 
 def test_nulls_and_unknown_members_are_ignored(plugin: Plugin) -> None:
-    """BTCPay's PHP library sends all options, with null where the shop sets none."""
+    """BTCPay's PHP library sends all options, with null for each option that the shop does not set."""
     names = (
         "speedPolicy paymentMethods defaultPaymentMethod expirationMinutes monitoringMinutes "
         "paymentTolerance redirectURL redirectAutomatically defaultLanguage lazyPaymentMethods "
@@ -224,7 +224,7 @@ def test_nulls_and_unknown_members_are_ignored(plugin: Plugin) -> None:
 
 
 def test_names_of_members_have_any_case(plugin: Plugin) -> None:
-    """BTCPay reads them so."""
+    """BTCPay ignores their case, too."""
     body = {
         "Amount": "5",
         "CURRENCY": "EUR",
@@ -248,7 +248,7 @@ def test_a_speed_policy_is_a_number_of_confirmations(
     assert invoice["checkout"]["speedPolicy"] == (policy or "LowSpeed")
 
 
-def test_times_are_in_minutes_and_cut_instead_of_refused(plugin: Plugin) -> None:
+def test_times_are_in_minutes_and_reduced_instead_of_refused(plugin: Plugin) -> None:
     half = plugin.create(checkout={"expirationMinutes": 0.5})
     assert half["expirationTime"] == CREATED + 30
     assert half["checkout"]["expirationMinutes"] == 0.5
@@ -265,7 +265,7 @@ def test_times_are_in_minutes_and_cut_instead_of_refused(plugin: Plugin) -> None
 
 @pytest.mark.parametrize(("percent", "missing"), [(0, 0), (1, 2224), (0.5, 1112), (100, DUE_SATS)])
 def test_a_tolerance_is_in_percent(plugin: Plugin, percent: float, missing: int) -> None:
-    """With 100 %, any payment settles the invoice, but not no payment."""
+    """With 100 %, any payment settles the invoice. Without a payment it is not settled."""
     invoice = plugin.create(checkout={"paymentTolerance": percent})
     assert row_of(invoice).tolerance_sats == missing
     assert invoice["checkout"]["paymentTolerance"] == percent

@@ -124,8 +124,8 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
     described.check(plugin.of_store("POST", "/invoices", body), "POST", "/api/v1/stores/{store}/invoices")
 
 
-def test_the_description_has_no_call_that_is_always_refused() -> None:
-    """Plug-ins would offer a refund that fails."""
+def test_the_description_omits_calls_that_are_always_refused() -> None:
+    """Otherwise plug-ins would offer a refund that fails."""
     paths = description("http://127.0.0.1:8080")["paths"]
     assert not any("refund" in path or "pull-payments" in path for path in paths)
     assert len(UNDESCRIBED) == 16
@@ -135,8 +135,8 @@ def test_the_description_has_no_call_that_is_always_refused() -> None:
 def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> None:
     """schemathesis makes hundreds of valid and invalid calls from the description, and checks the responses.
 
-    A valid body may still be refused with 422 for a reason that no schema can express, such as too small an
-    amount. An archived invoice can still be read. Some calls remove the webhook that the other calls name.
+    Nodetill may refuse a valid body with 422 for a reason that no schema can express, such as a small amount.
+    Nodetill still returns an archived invoice. Some calls remove the webhook that other calls name.
     """
     store_rates("kraken", dict.fromkeys(currency_codes(), Decimal(50_000)), NOW)
     store_rates("bitpay", {}, NOW)

@@ -1,4 +1,4 @@
-"""BTCPay's Greenfield API takes what its clients send, and answers in their forms."""
+"""BTCPay's Greenfield API accepts the calls of its clients, and responds in the forms that they read."""
 
 import json
 import socket
@@ -58,7 +58,7 @@ def plugin(shop: WebServer) -> Plugin:
     ],
 )
 def test_a_path_has_any_case_and_superfluous_slashes(plugin: Plugin, path: str) -> None:
-    """It is served at once, because curl in BTCPay's PHP library follows no redirect."""
+    """Nodetill does not redirect, because curl in BTCPay's PHP library follows no redirect."""
     good(plugin.call("GET", path))
 
 
@@ -79,7 +79,7 @@ def test_other_paths_stay_as_they_are(path: str) -> None:
     assert not is_greenfield(path)
 
 
-def test_another_case_of_a_store_is_another_store(plugin: Plugin) -> None:
+def test_the_case_of_a_store_id_matters(plugin: Plugin) -> None:
     assert code(plugin.call("GET", "/stores/Company1"), 403) == "missing-permission"
 
 
@@ -87,7 +87,7 @@ def test_another_case_of_a_store_is_another_store(plugin: Plugin) -> None:
 
 
 @pytest.mark.parametrize("credentials", [f"token {KEY}", f"Token {KEY}", f"Bearer {KEY}", f"BEARER {KEY}"])
-def test_a_key_comes_with_either_scheme_in_any_case(plugin: Plugin, credentials: str) -> None:
+def test_a_key_is_accepted_with_both_schemes_in_any_case(plugin: Plugin, credentials: str) -> None:
     good(plugin.call("GET", "/stores", Authorization=credentials))
 
 
@@ -151,7 +151,7 @@ def test_a_call_needs_its_permission(shop: WebServer, method: str, path: str, po
     assert is_absent or allowed.status in (200, 404, 422), allowed.body
 
 
-def test_another_store_is_403_whether_it_exists_or_not(plugin: Plugin) -> None:
+def test_any_other_store_gets_403(plugin: Plugin) -> None:
     for method, path, policy in NEEDS:
         for store in ("company2", "nobody", "PR-x", "a.b"):
             if STORE in path:
@@ -162,7 +162,7 @@ def test_another_store_is_403_whether_it_exists_or_not(plugin: Plugin) -> None:
 
 
 def test_an_invoice_of_another_store_is_unknown(shop: WebServer, plugin: Plugin) -> None:
-    """It is 404 with the own store in the path, and 403 without a store, as one that does not exist."""
+    """With the own store in the path it gets 404, and without a store 403, as an unknown invoice does."""
     foreign = Plugin(shop, "nt_company2", "company2").create()["id"]
     for invoice in (foreign, "PR-" + "x" * 22, "x"):
         assert code(plugin.of_store("GET", f"/invoices/{invoice}"), 404) == "invoice-not-found"
@@ -174,7 +174,7 @@ def test_an_invoice_of_another_store_is_unknown(shop: WebServer, plugin: Plugin)
 
 
 def test_the_current_key_has_exactly_its_permissions(shop: WebServer) -> None:
-    """Magento and PrestaShop compare the list with the permissions that they have asked for."""
+    """Magento and PrestaShop compare the list with the permissions that they asked for."""
     asked = [CREATE_INVOICES, VIEW_INVOICES, VIEW_STORE]
     give_key(STORE, "nt_three", permissions=asked, label="WooCommerce")
     current = good(Plugin(shop, "nt_three").call("GET", "/api-keys/current"))
@@ -200,7 +200,7 @@ def test_a_key_can_revoke_itself(shop: WebServer) -> None:
 
 
 def test_no_path_of_this_api_returns_a_problem_document(plugin: Plugin) -> None:
-    """A .NET client parses an error by its status, and fails on any other form."""
+    """A .NET client expects one form of error for each status, and fails at any other form."""
     for method, path, status in (
         ("GET", "/stores/company1/unknown", 404),
         ("GET", "/stores/company1/rates/configuration/fallback", 404),
@@ -220,7 +220,7 @@ def test_no_path_of_this_api_returns_a_problem_document(plugin: Plugin) -> None:
 
 
 def test_refunds_are_refused_with_the_missing_permission(plugin: Plugin) -> None:
-    """Plug-ins then ask their merchant to refund by hand."""
+    """Plug-ins then ask the merchant to refund by hand."""
     invoice = plugin.create()["id"]
     give_key(STORE, "nt_viewer", permissions=[VIEW_INVOICES])
     viewer = Plugin(plugin.shop, "nt_viewer")
@@ -249,7 +249,7 @@ def test_refunds_are_refused_with_the_missing_permission(plugin: Plugin) -> None
     ],
     ids=repr,
 )
-def test_an_unreadable_body_is_422_without_a_name(plugin: Plugin, body: bytes) -> None:
+def test_an_unreadable_body_is_422_with_an_empty_path(plugin: Plugin, body: bytes) -> None:
     assert paths(plugin.of_store("POST", "/invoices", body)) == [""]
     assert paths(plugin.of_store("POST", "/webhooks", body)) == [""]
 
@@ -266,8 +266,8 @@ def test_a_body_has_at_most_64_kib(plugin: Plugin) -> None:
     assert code(head, 431) == "request-header-fields-too-large"
 
 
-def test_curl_may_ask_before_it_sends_a_large_order(plugin: Plugin) -> None:
-    """Old versions of curl, as in the PHP of some shops, ask so from 1 KB on."""
+def test_curl_may_expect_100_continue_before_a_large_body(plugin: Plugin) -> None:
+    """Old versions of curl, as in the PHP of some shops, send `Expect` from 1 KB on."""
     body = json.dumps({**ORDER, "metadata": {"posData": "x" * 20_000}}).encode()
     head = (
         f"POST /api/v1/stores/{STORE}/invoices HTTP/1.1\r\nHost: x\r\nAuthorization: token {KEY}\r\n"
@@ -289,7 +289,7 @@ def test_a_missing_body_is_an_empty_object(plugin: Plugin) -> None:
 
 
 def test_scripts_of_any_site_may_read_each_response(plugin: Plugin) -> None:
-    """Also errors, because a script sees nothing else."""
+    """This includes errors, because otherwise a script could not read them."""
     for method, path, body in (
         ("GET", "/stores", None),
         ("GET", "/nothing-here", None),
@@ -322,7 +322,7 @@ def test_a_preflight_allows_the_header_with_the_key(plugin: Plugin) -> None:
 
 
 def test_the_server_has_a_version_that_plug_ins_accept(plugin: Plugin) -> None:
-    """WooCommerce demands 1.7.6, and clients choose their calls by a 2 at the beginning."""
+    """WooCommerce requires 1.7.6, and clients use newer calls if the version begins with 2."""
     info = good(plugin.call("GET", "/server/info"))
     version, _, own = info["version"].partition("+")
     assert tuple(map(int, version.split("."))) >= (2, 0, 0)
@@ -348,10 +348,10 @@ def test_the_server_has_a_version_that_plug_ins_accept(plugin: Plugin) -> None:
         ({"heartbeat_at": None}, False),
     ],
 )
-def test_shops_hide_the_way_to_pay_only_while_payments_are_not_seen(
+def test_shops_hide_the_payment_option_only_while_the_daemon_cannot_see_payments(
     plugin: Plugin, report: dict[str, Any], expected: bool
 ) -> None:
-    """A new block and a restart of bitcoind change nothing, because PrestaShop asks on each of its pages."""
+    """A new block and a restart of bitcoind change nothing, because PrestaShop checks this for each page."""
     healthy = {"node_height": TIP, "complete_look_at": NOW, "heartbeat_at": NOW}
     update_report(**{**healthy, **report})
     try:
@@ -368,8 +368,8 @@ def test_before_the_daemon_has_run_the_server_is_not_synchronized(plugin: Plugin
     DaemonReport.create(**before.__data__)
 
 
-def test_a_store_has_the_types_that_clients_demand(plugin: Plugin) -> None:
-    """BTCPay's PHP library has typed getters."""
+def test_a_store_has_the_types_that_clients_require(plugin: Plugin) -> None:
+    """The methods of BTCPay's PHP library have types."""
     [store] = good(plugin.call("GET", "/stores"))
     assert store == plugin.get("")
     assert (store["id"], store["name"]) == (STORE, STORE)
@@ -382,7 +382,7 @@ def test_a_store_has_the_types_that_clients_demand(plugin: Plugin) -> None:
     assert store["archived"] is False
 
 
-def test_the_payment_methods_of_a_store_have_both_generations(plugin: Plugin) -> None:
+def test_the_payment_methods_of_a_store_have_the_names_of_both_versions(plugin: Plugin) -> None:
     assert plugin.get("/payment-methods") == [{"paymentMethodId": "BTC-CHAIN", "enabled": True}]
     assert plugin.get("/payment-methods?onlyEnabled=true&ONLYENABLED=false")
     assert plugin.get("/payment-methods?includeConfig=true")[0]["config"] == {}
@@ -400,7 +400,7 @@ def test_the_names_of_a_query_have_any_case(plugin: Plugin) -> None:
         assert [each["metadata"]["orderId"] for each in found] == ["any-case"]
 
 
-# Whatever the types
+# Members of any type
 
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 10**30, 0.5, 1e300, -1e-300, "", " ", "x", "0", "-1", "1e5", "NaN",
@@ -504,6 +504,6 @@ def test_json_is_not_escaped_twice(plugin: Plugin) -> None:
     assert plugin.get(f"/invoices/{invoice['id']}")["metadata"] == metadata
 
 
-def test_anyone_sees_no_more_than_the_health(shop: WebServer) -> None:
+def test_without_a_key_only_the_health_is_public(shop: WebServer) -> None:
     for path in ("/stores", "/server/info", "/webhooks/x", "/invoices/x"):
         assert shop.get(f"/api/v1{path}", NOBODY).status == 401

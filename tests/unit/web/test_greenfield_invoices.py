@@ -1,4 +1,4 @@
-"""Invoices of BTCPay's Greenfield API: read, list, mark and archive them; a double click makes one."""
+"""Invoices of BTCPay's Greenfield API: read, list, mark and archive them, and double clicks."""
 
 import hashlib
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def plugin(shop: WebServer) -> Plugin:
 
 
 def in_scene(plugin: Plugin, scene: str, **columns: Any) -> dict[str, Any]:
-    """Create an invoice whose request is in this scene, with these columns. Return its first document."""
+    """Create an invoice. Set its request to this scene and these columns. Return its first document."""
     invoice = plugin.create(metadata={"orderId": scene})
     row, output = SCENES[scene]
     now = plugin.shop.now
@@ -57,7 +57,7 @@ def in_scene(plugin: Plugin, scene: str, **columns: Any) -> dict[str, Any]:
 
 
 def test_without_a_price_or_an_address_nothing_is_used_up(plugin: Plugin) -> None:
-    """The merchant sees the sentence in the log of the shop."""
+    """The merchant finds the sentence in the log of the shop."""
     plugin.shop.wait(hours=1)
     reply = plugin.of_store("POST", "/invoices", ORDER)
     assert code(reply, 503) == "no-price"
@@ -70,7 +70,7 @@ def test_without_a_price_or_an_address_nothing_is_used_up(plugin: Plugin) -> Non
 
 
 @pytest.mark.one_database
-def test_the_limits_of_a_seller_hold_here_too(database_url: str, tmp_path: Path) -> None:
+def test_the_limits_of_a_seller_hold_for_invoices_too(database_url: str, tmp_path: Path) -> None:
     with open_shop(tmp_path, database_url, {"MAX_REQUESTS_PER_MINUTE": "2"}) as shop:
         plugin = Plugin(shop)
         for number in range(2):
@@ -79,8 +79,8 @@ def test_the_limits_of_a_seller_hold_here_too(database_url: str, tmp_path: Path)
         assert plugin.create(metadata={"orderId": "1"})["metadata"] == {"orderId": "1"}
 
 
-def test_the_daemon_assesses_a_new_invoice_only_to_report_it(plugin: Plugin) -> None:
-    """InvoiceCreated is for endpoints in BTCPay's form."""
+def test_the_daemon_assesses_a_new_invoice_only_for_a_btcpay_endpoint(plugin: Plugin) -> None:
+    """Only such an endpoint receives InvoiceCreated."""
     assert row_of(plugin.create()).reassess_at_height is None
     add_webhook(STORE, BTCPAY, "https://shop.example/", NOW)
     assert row_of(plugin.create(amount="7")).reassess_at_height == ANY_HEIGHT
@@ -110,7 +110,7 @@ OTHERS: list[dict[str, Any]] = [
 
 
 def test_another_order_is_another_invoice(plugin: Plugin) -> None:
-    """FluentCart names each attempt in the metadata, and compares the name later."""
+    """FluentCart stores an id of each attempt in the metadata, and compares it later."""
     made = [plugin.create(**each)["id"] for each in [{}, *OTHERS]]
     assert len(set(made)) == len(made)
     assert [plugin.create(**each)["id"] for each in [{}, *OTHERS]] == made
@@ -123,12 +123,12 @@ def test_orders_without_an_id_are_never_the_same(plugin: Plugin) -> None:
 
 
 def test_orders_without_a_page_to_return_to_are_never_the_same(plugin: Plugin) -> None:
-    """No customer waits for them, so nobody has clicked twice. BTCPay's order ids are not unique."""
+    """No customer waits for such an order, so it is no double click. BTCPay's order ids are not unique."""
     for checkout in (None, {}, {"redirectURL": None}, {"speedPolicy": "HighSpeed"}):
         assert plugin.create(checkout=checkout)["id"] != plugin.create(checkout=checkout)["id"]
 
 
-def test_an_invoice_that_was_touched_is_not_given_again(plugin: Plugin) -> None:
+def test_a_paid_or_changed_invoice_is_not_returned_for_an_equal_order(plugin: Plugin) -> None:
     add_seller("company2", "nt_company2")
     paid = plugin.create()
     assert Plugin(plugin.shop, "nt_company2", "company2").create()["id"] != paid["id"]
@@ -170,7 +170,7 @@ STATES = {
 
 @pytest.mark.one_database
 def test_an_invoice_has_the_state_of_its_request(plugin: Plugin) -> None:
-    """Late money under review is never PaidLate, which plug-ins take for paid."""
+    """Late money under review is never PaidLate, because plug-ins treat PaidLate as paid."""
     names = ("status", "additionalStatus", "paidAmount", "availableStatusesForManualMarking")
     for scene, expected in STATES.items():
         invoice = in_scene(plugin, scene)
@@ -179,7 +179,7 @@ def test_an_invoice_has_the_state_of_its_request(plugin: Plugin) -> None:
 
 
 @pytest.mark.one_database
-def test_the_payments_of_an_invoice_have_the_names_of_both_generations(plugin: Plugin) -> None:
+def test_the_payments_of_an_invoice_have_the_names_of_both_versions(plugin: Plugin) -> None:
     invoice = in_scene(plugin, "confirming")
     row = row_of(invoice)
     txid = hashlib.sha256(invoice["id"].encode()).hexdigest()
@@ -239,7 +239,7 @@ def ids(plugin: Plugin, query: str = "") -> list[str]:
     return [each["id"] for each in plugin.get(f"/invoices{query}")]
 
 
-def test_a_list_is_a_bare_array_newest_first(plugin: Plugin) -> None:
+def test_a_list_is_an_array_newest_first(plugin: Plugin) -> None:
     assert plugin.get("/invoices") == []
     made: list[str] = []
     for number in range(5):
@@ -270,7 +270,7 @@ def test_a_list_has_an_end(plugin: Plugin) -> None:
 
 
 def test_invoices_are_found_by_their_order(plugin: Plugin) -> None:
-    """Magento asks so for every invoice of an order before it cancels the order."""
+    """Magento requests every invoice of an order in this way before it cancels the order."""
     one, two = (plugin.create(metadata={"orderId": name})["id"] for name in ("4711", "4712"))
     number = plugin.create(metadata={"orderId": 4711, "b": 1})["id"]
     assert ids(plugin, "?orderId=4711") == [number, one]
@@ -294,7 +294,7 @@ def test_invoices_are_found_by_text(plugin: Plugin) -> None:
     assert paths(plugin.of_store("GET", f"/invoices?textSearch={'x' * 201}")) == ["textSearch"]
 
 
-def test_the_filter_by_status_is_the_state(plugin: Plugin) -> None:
+def test_the_filter_by_status_agrees_with_the_state(plugin: Plugin) -> None:
     """Each combination of columns has one state, and exactly the filter of this state finds it."""
     variants: list[dict[str, Any]] = [
         {"status": status, "first_covered_at": covered, "first_confirmed_at": confirmed, "marked": marked}
@@ -342,7 +342,7 @@ def test_an_abandoned_invoice_is_marked_invalid(plugin: Plugin) -> None:
 
 
 @pytest.mark.one_database
-def test_another_status_is_refused(plugin: Plugin) -> None:
+def test_an_invalid_status_is_refused(plugin: Plugin) -> None:
     invoice = plugin.create()
     path = f"/invoices/{invoice['id']}/status"
     wrong: list[Any] = ["New", "Complete", "", None, 5, [], "Expired"]
@@ -360,7 +360,7 @@ def test_a_confirmed_payment_cannot_be_marked(plugin: Plugin) -> None:
 
 
 def test_settled_accepts_late_money(plugin: Plugin) -> None:
-    """The money then counts, so the mark is no claim. The response has the state that follows."""
+    """The money then counts, so the invoice is not Marked. The response has the new state."""
     invoice = in_scene(plugin, "late")
     found = good(plugin.of_store("POST", f"/invoices/{invoice['id']}/status", {"status": "Settled"}))
     assert (found["status"], found["additionalStatus"]) == ("Processing", "None")
@@ -373,15 +373,15 @@ def test_settled_accepts_late_money(plugin: Plugin) -> None:
 
 
 @pytest.mark.one_database
-def test_settled_is_a_claim_where_the_late_money_is_too_little(plugin: Plugin) -> None:
+def test_settled_is_only_a_mark_if_the_late_money_is_too_little(plugin: Plugin) -> None:
     invoice = in_scene(plugin, "expired_partly")
     found = good(plugin.of_store("POST", f"/invoices/{invoice['id']}/status", {"status": "Settled"}))
     assert (found["status"], found["additionalStatus"]) == ("Settled", "Marked")
     assert found["paidAmount"] == "61.15"
 
 
-def test_a_mark_on_an_older_reading_is_read_again(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon confirms the payment between the reading and the mark, so the mark is refused."""
+def test_a_mark_reads_a_changed_invoice_again(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon confirms the payment between the read and the mark, so Nodetill refuses the mark."""
     invoice = in_scene(plugin, "confirming")
 
     def slow(payment: PaymentRequest, *rest: Any) -> bool:
@@ -408,7 +408,7 @@ def test_an_archived_invoice_is_left_out_of_lists(plugin: Plugin) -> None:
     assert ids(plugin) == [invoice["id"]]
 
 
-def test_metadata_are_replaced(plugin: Plugin) -> None:
+def test_metadata_is_replaced(plugin: Plugin) -> None:
     invoice = plugin.create()
     path = f"/invoices/{invoice['id']}"
     changed = good(plugin.of_store("PUT", path, {"metadata": {"orderId": "new", "a": 1.0}}))
@@ -423,7 +423,7 @@ def test_metadata_are_replaced(plugin: Plugin) -> None:
 
 
 @pytest.mark.one_database
-def test_a_request_of_nodetills_own_api_is_an_invoice_too(plugin: Plugin) -> None:
+def test_a_request_of_the_native_api_is_an_invoice_too(plugin: Plugin) -> None:
     document = plugin.shop.created(metadata={"a": 1}, redirect_url="https://shop.example/", order_id="4711")
     path = f"/invoices/{document['payment_request_id']}"
     invoice = plugin.get(path)

@@ -1,4 +1,4 @@
-"""Webhooks of BTCPay's Greenfield API: plug-ins register them, compare them, and read their deliveries."""
+"""Webhooks of BTCPay's Greenfield API: plug-ins add and compare them, and read their deliveries."""
 
 import hashlib
 import hmac
@@ -42,7 +42,7 @@ def register(plugin: Plugin, **members: Any) -> dict[str, Any]:
 
 
 def delivered(plugin: Plugin, endpoint: dict[str, Any], *answers: int | None) -> Message:
-    """Store an event for an endpoint, and an attempt with each of these HTTP statuses."""
+    """Store an event for an endpoint, with one attempt for each of these HTTP statuses."""
     invoice = plugin.create()
     webhook = Webhook.get(Webhook.reference == endpoint["id"])
     event = {"type": "InvoiceSettled", "timestamp": 5, "storeId": STORE, "invoiceId": invoice["id"]}
@@ -64,7 +64,7 @@ def delivered(plugin: Plugin, endpoint: dict[str, Any], *answers: int | None) ->
 
 
 def test_a_url_alone_registers_a_webhook_for_everything(plugin: Plugin) -> None:
-    """Shopware sends no more. Only this response has the secret."""
+    """Shopware sends only the URL. Only this response has the secret."""
     made = register(plugin)
     assert made == {
         "id": made["id"],
@@ -84,8 +84,8 @@ def test_a_url_alone_registers_a_webhook_for_everything(plugin: Plugin) -> None:
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("secret", ["own", "whsec_x", "ÄÖ €", "a" * 500, "c2VjcmV0", " spaces "])
-def test_the_secret_of_the_shop_is_taken_as_it_is(plugin: Plugin, secret: str) -> None:
-    """PrestaShop compares it with its own. The signature's key is its UTF-8 text."""
+def test_the_secret_of_the_shop_is_used_unchanged(plugin: Plugin, secret: str) -> None:
+    """PrestaShop compares the secret with its own. The signature's key is the secret's UTF-8 text."""
     made = register(plugin, secret=secret)
     assert made["secret"] == secret
     stored = Webhook.get(Webhook.reference == made["id"]).btcpay_secret
@@ -112,7 +112,7 @@ def test_without_a_secret_a_new_one_is_made(plugin: Plugin) -> None:
         "https://böse.example/ä",
     ],
 )
-def test_a_url_comes_back_byte_for_byte(plugin: Plugin, url: str) -> None:
+def test_a_url_is_returned_byte_for_byte(plugin: Plugin, url: str) -> None:
     """Magento, Smartstore and nopCommerce look for their own URL in the list."""
     made = register(plugin, url=url)
     assert made["url"] == url
@@ -121,7 +121,7 @@ def test_a_url_comes_back_byte_for_byte(plugin: Plugin, url: str) -> None:
 
 
 @pytest.mark.one_database
-def test_a_wrong_webhook_is_refused_by_its_members(plugin: Plugin) -> None:
+def test_a_wrong_webhook_is_refused_with_its_wrong_members(plugin: Plugin) -> None:
     for url in (None, "", "x", "ftp://a/", "https://", "http://a:99999/", "https://a b/", 5, "https://a\0/"):
         assert paths(plugin.of_store("POST", "/webhooks", {"url": url})) == ["url"], url
     wrong = {
@@ -142,7 +142,7 @@ def test_a_wrong_webhook_is_refused_by_its_members(plugin: Plugin) -> None:
 
 
 def test_unknown_events_are_kept_and_never_sent(plugin: Plugin) -> None:
-    """The names of BTCPay's payouts are legal there."""
+    """BTCPay's names for payouts are allowed in a filter."""
     names = [*EVENTS, "PayoutApproved", "SomethingNew"]
     made = register(plugin, authorizedEvents={"everything": False, "specificEvents": names})
     assert made["authorizedEvents"] == {"everything": False, "specificEvents": names}
@@ -156,7 +156,7 @@ def test_unknown_events_are_kept_and_never_sent(plugin: Plugin) -> None:
 
 
 def test_a_store_has_several_webhooks_of_its_own(plugin: Plugin) -> None:
-    """Magento has one for each store view. Those of other forms and of other stores do not show."""
+    """Magento has a webhook for each store view. The list omits standard endpoints and other stores."""
     add_webhook(STORE, STANDARD, "https://own.example/", NOW)
     made = [register(plugin, url=f"{URL}&view={number}")["id"] for number in range(10)]
     assert [each["id"] for each in plugin.get("/webhooks")] == made
@@ -181,7 +181,7 @@ def test_a_store_has_a_limit_of_webhooks(plugin: Plugin) -> None:
 
 
 def test_a_webhook_is_changed(plugin: Plugin) -> None:
-    """Without a secret, the old one stays. No response has it again."""
+    """A change without a secret keeps the old secret. No response has the secret again."""
     made = register(plugin, secret="first")
     path = f"/webhooks/{made['id']}"
     events = {"everything": False, "specificEvents": EVENTS}
@@ -198,7 +198,7 @@ def test_a_webhook_is_changed(plugin: Plugin) -> None:
 
 
 @pytest.mark.one_database
-def test_an_address_of_the_operator_stays_his_until_it_changes(plugin: Plugin) -> None:
+def test_an_address_is_set_by_the_operator_until_a_key_changes_it(plugin: Plugin) -> None:
     """An address that a key has set must be public."""
     webhook, _ = add_webhook(STORE, "btcpay", "http://10.0.0.1/", NOW)
     good(plugin.of_store("PUT", f"/webhooks/{webhook.reference}", {"url": "http://10.0.0.1/"}))
@@ -216,7 +216,7 @@ def test_a_webhook_is_removed(plugin: Plugin) -> None:
         assert code(plugin.of_store(method, f"/webhooks/{made['id']}"), 404) == "webhook-not-found"
 
 
-def test_deliveries_are_listed_with_their_answers(plugin: Plugin) -> None:
+def test_deliveries_are_listed_with_their_responses(plugin: Plugin) -> None:
     """A seller can choose any address, so it gets no details about the connection."""
     made = register(plugin)
     message = delivered(plugin, made, None, 500, 200)
@@ -236,7 +236,7 @@ def test_deliveries_are_listed_with_their_answers(plugin: Plugin) -> None:
     assert code(unknown, 404) == "webhookdelivery-not-found"
 
 
-def test_the_request_of_a_delivery_is_what_was_sent(plugin: Plugin) -> None:
+def test_the_request_of_a_delivery_is_the_body_that_was_sent(plugin: Plugin) -> None:
     made = register(plugin)
     message = delivered(plugin, made, 500, 500)
     second, first = plugin.get(f"/webhooks/{made['id']}/deliveries")

@@ -1,4 +1,4 @@
-"""The address at which a shop gets its key is one that each browser reads as Nodetill does."""
+"""Every browser reads the address at which a shop gets its key in the same way as Nodetill."""
 
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ from web.operator.key_target import read_key_target
         ('https://shop.example/"><script>', "https://shop.example/%22%3E%3Cscript%3E", "shop.example"),
     ],
 )
-def test_an_address_is_put_together_from_its_parts(text: str, url: str, host: str) -> None:
+def test_an_address_is_built_from_its_parts(text: str, url: str, host: str) -> None:
     target = read_key_target(text)
     assert (target.url, target.host) == (url, host)
     assert not target.is_readable
@@ -71,8 +71,8 @@ def test_an_address_is_put_together_from_its_parts(text: str, url: str, host: st
         "",
     ],
 )
-def test_other_addresses_are_refused(text: str) -> None:
-    """The sentence continues the name of the field."""
+def test_a_bad_address_is_refused(text: str) -> None:
+    """The name of the field and the error make a sentence."""
     with pytest.raises(ValueError, match=r"^(must|has) "):
         read_key_target(text)
 
@@ -102,7 +102,7 @@ def test_other_addresses_are_refused(text: str) -> None:
 def test_plain_http_is_for_hosts_that_the_internet_does_not_reach(
     host: str, is_allowed: bool, is_readable: bool | None
 ) -> None:
-    """A page warns where others in the same network could read the key."""
+    """The page warns if others in the same network could read the key."""
     assert not read_key_target(f"https://{host}/").is_readable
     if not is_allowed:
         with pytest.raises(ValueError, match="must start with https://"):
@@ -113,7 +113,7 @@ def test_plain_http_is_for_hosts_that_the_internet_does_not_reach(
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60).map(lambda text: f"https://{text}"))
 def test_an_accepted_address_has_the_shown_host(text: str) -> None:
-    """Its characters are those of RFC 3986, so nothing ends an attribute or a policy."""
+    """It has only characters of RFC 3986, so it cannot end an attribute or a policy."""
     try:
         target = read_key_target(text)
     except ValueError:

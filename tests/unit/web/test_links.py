@@ -1,4 +1,4 @@
-"""Payment links: what a press of "Pay" leads to, and what a link has brought."""
+"""Payment links: the request that a press of "Pay" makes, and the money of a link."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ from tests.support.web_server import NOW, open_shop
 
 ENVIRON = {"ADDRESS_POOL": "20"}
 HALF = 81_780
-"""Satoshis of half an invoice of 100.00 EUR, rounded up, at 61,146.30 EUR for one bitcoin, are 81,772."""
+"""50.00 EUR at 61,146.30 EUR for one bitcoin, in satoshis, rounded up."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def opened(directory: Path, url: str, addresses: int = 60, **environ: str) -> It
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[LinkShop]:
-    """Serve links on each kind of database, with a pool of twenty addresses that has sixty."""
+    """Serve links on each kind of database. ADDRESS_POOL is twenty, and the pool has sixty addresses."""
     with opened(tmp_path, database_url) as found:
         yield found
 
@@ -94,7 +94,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"minimum": 5},
         "minimum",
-        "is only for a link without amount_fiat, because the payer chooses nothing here",
+        "is only for a link without amount_fiat, whose payer chooses the amount",
     ),
     ({"amount_fiat": None, "minimum": 5, "maximum": 4}, "maximum", "must not be less than minimum"),
     ({"amount_fiat": None, "suggested": [1, 2, 3, 4, 5]}, "suggested", "must be a list of at most 4 amounts"),
@@ -121,7 +121,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"due_at": "2026-12-24T23:59:59Z", "is_reusable": True},
         "due_at",
-        "belongs to an invoice; a link with is_reusable is never due",
+        "is only for a single-use link; a link with is_reusable is never due",
     ),
     (
         {"currency": "XXX"},
@@ -152,7 +152,7 @@ def test_a_wrong_field_is_named(shop: LinkShop) -> None:
 
 
 def test_a_link_needs_no_fresh_price(shop: LinkShop) -> None:
-    """Its page and its document work too, and a press says when to come back."""
+    """Its page and its document also need none, and "Pay" shows when to try again."""
     shop.server.wait(hours=1)
     link_id = shop.link()
     assert shop.money(link_id) == ("open", "0.00", "100.00")
@@ -227,7 +227,7 @@ def test_a_form_of_another_site_may_press(shop: LinkShop) -> None:
     assert shop.press(shop.link(), "", headers).status == 303
 
 
-def test_the_language_goes_along(shop: LinkShop) -> None:
+def test_the_redirect_keeps_the_language(shop: LinkShop) -> None:
     link_id = shop.link()
     assert "Mit Bitcoin bezahlen" in shop.page(link_id, "?lang=de")
     assert shop.press(link_id, "lang=de").headers["location"].endswith("?lang=de")
@@ -235,7 +235,7 @@ def test_the_language_goes_along(shop: LinkShop) -> None:
 
 
 def test_pressing_again_leads_to_the_same_request(shop: LinkShop) -> None:
-    """Also after a part came, and while the daemon still looks for money that came in time."""
+    """This also holds after a part came, and while the daemon looks for money that came in time."""
     link_id = shop.link()
     request = shop.request(link_id)
     assert shop.request(link_id).id == request.id
@@ -322,7 +322,7 @@ def test_presses_at_the_same_moment_take_one_address(shop: LinkShop) -> None:
 
 
 def refresh(shop: LinkShop, price: int) -> None:
-    """Set a new price at the time of the shop."""
+    """Store a new price with the shop's present time."""
     Rate.delete().execute()
     store_rates("kraken", {"EUR": Decimal(price)}, shop.server.now)
 
@@ -331,7 +331,7 @@ def events() -> list[str]:
     return [event.type for event in Event.select().order_by(Event.id)]
 
 
-def test_a_link_is_processed_and_then_paid(shop: LinkShop) -> None:
+def test_a_link_is_processing_and_then_paid(shop: LinkShop) -> None:
     link_id = shop.link(thanks="See you soon!")
     request = shop.request(link_id)
     output = shop.pay(request)
@@ -350,7 +350,7 @@ def test_a_link_is_processed_and_then_paid(shop: LinkShop) -> None:
     assert request_of(shop.press(link_id)).id == request.id
 
 
-def test_parts_at_different_prices_pay_an_invoice(shop: LinkShop) -> None:
+def test_parts_at_different_prices_pay_a_single_use_link(shop: LinkShop) -> None:
     """The first part came in time, and counts at its own price after its request has expired."""
     refresh(shop, 50_000)
     link_id = shop.link()
@@ -379,8 +379,8 @@ def test_parts_at_different_prices_pay_an_invoice(shop: LinkShop) -> None:
     ]
 
 
-def test_an_expired_part_is_confirmed_without_any_change_of_facts(shop: LinkShop) -> None:
-    """The last confirmation that the link needs is that of the part that did not cover its request."""
+def test_a_confirmation_of_an_expired_part_pays_the_link(shop: LinkShop) -> None:
+    """The part did not cover its request. Its confirmation is the last one that the link needs."""
     refresh(shop, 50_000)
     link_id = shop.link()
     first = shop.request(link_id)
@@ -395,7 +395,7 @@ def test_an_expired_part_is_confirmed_without_any_change_of_facts(shop: LinkShop
 
 
 def test_a_double_spend_reopens_a_paid_link(shop: LinkShop) -> None:
-    """A part of an expired request is taken back: no event of the request tells it, but one of the link."""
+    """A part of an expired request is gone. The link has an event of this, and the request has none."""
     refresh(shop, 50_000)
     link_id = shop.link()
     first = shop.request(link_id)
@@ -411,7 +411,7 @@ def test_a_double_spend_reopens_a_paid_link(shop: LinkShop) -> None:
     assert shop.request(link_id).amount_fiat == "40.00"
 
 
-def test_a_reorg_of_the_tip_does_not_take_a_paid_link_back(shop: LinkShop) -> None:
+def test_a_paid_link_stays_paid_after_a_reorg_of_the_tip(shop: LinkShop) -> None:
     link_id = shop.link()
     output = shop.pay(shop.request(link_id), depth=6)
     shop.mine(output, depth=1)
@@ -459,8 +459,8 @@ def test_late_money_on_which_the_operator_has_decided_blocks_nothing(shop: LinkS
     assert shop.document(link_id)["late_sats"] == 0
 
 
-def test_a_small_rest_is_asked_for_as_the_network_relays_it(shop: LinkShop) -> None:
-    """The price has multiplied, so the rest is less than 546 sats now."""
+def test_a_small_rest_is_raised_to_the_dust_limit(shop: LinkShop) -> None:
+    """The price has risen many times, so the rest is now less than 546 sats."""
     refresh(shop, 50_000)
     link_id = shop.link()
     first = shop.request(link_id)
@@ -473,7 +473,7 @@ def test_a_small_rest_is_asked_for_as_the_network_relays_it(shop: LinkShop) -> N
     assert shop.money(link_id) == ("paid", "104.46", "0.00")
 
 
-def test_a_tolerance_pays_the_link_too(tmp_path: Path, database_url: str) -> None:
+def test_a_payment_within_the_tolerance_pays_the_link(tmp_path: Path, database_url: str) -> None:
     with opened(tmp_path, database_url, UNDERPAYMENT_TOLERANCE="1") as shop:
         link_id = shop.link()
         request = shop.request(link_id)
@@ -521,7 +521,7 @@ def test_an_amount_below_the_dust_limit_is_refused(shop: LinkShop) -> None:
     assert "This amount is too large." in shop.press(in_bitcoin, "amount=21000001").body.decode()
 
 
-def test_the_first_payer_of_an_invoice_without_an_amount_decides(shop: LinkShop) -> None:
+def test_the_first_payer_of_a_single_use_link_without_an_amount_decides(shop: LinkShop) -> None:
     link_id = shop.link(amount_fiat=None)
     request = shop.request(link_id, "amount=50")
     assert shop.request(link_id, "amount=30").id == request.id
@@ -533,8 +533,8 @@ def test_the_first_payer_of_an_invoice_without_an_amount_decides(shop: LinkShop)
     assert shop.request(link_id).amount_fiat == "43.89"
 
 
-def test_a_reusable_link_adds_up_what_came(shop: LinkShop) -> None:
-    """It is never paid, and its page shows nobody's money."""
+def test_a_reusable_link_adds_up_its_money(shop: LinkShop) -> None:
+    """Its status is never `paid`, and its page shows no payments."""
     link_id = shop.donation(thanks="Thank you!")
     first, second = shop.request(link_id, "amount=10"), shop.request(link_id, "amount=20")
     shop.pay(first, depth=6)
@@ -551,7 +551,7 @@ def test_a_reusable_link_adds_up_what_came(shop: LinkShop) -> None:
 
 
 def test_a_closed_link_makes_no_request(shop: LinkShop) -> None:
-    """Its request to which nothing came is cancelled, and what came still counts."""
+    """Its request to which nothing came is cancelled, and money that came still counts."""
     link_id = shop.link()
     request = shop.request(link_id)
     reply = shop.server.post(f"/api/v1/links/{link_id}/close")
@@ -560,7 +560,7 @@ def test_a_closed_link_makes_no_request(shop: LinkShop) -> None:
     assert (command.kind, command.payment_id) == (CANCEL, request.id)
     again = shop.server.post(f"/api/v1/links/{link_id}/close")
     assert again.json["closed_at"] == reply.json["closed_at"]
-    assert "Nothing can be paid here any more" in shop.page(link_id)
+    assert "You cannot pay here any more" in shop.page(link_id)
     shop.expire(request)
     assert shop.press(link_id).headers["location"] == f"../../l/{link_id}"
     assert PaymentRequest.select().count() == 1
@@ -569,7 +569,7 @@ def test_a_closed_link_makes_no_request(shop: LinkShop) -> None:
 def test_the_links_of_a_removed_seller_are_closed(shop: LinkShop) -> None:
     link_id = shop.link()
     Seller.update(removed_at=NOW).execute()
-    assert "Nothing can be paid here any more" in shop.page(link_id)
+    assert "You cannot pay here any more" in shop.page(link_id)
     assert shop.press(link_id).headers["location"] == f"../../l/{link_id}"
     assert PaymentRequest.select().count() == 0
 
@@ -585,7 +585,7 @@ def test_an_overdue_link_can_be_paid(shop: LinkShop) -> None:
     assert shop.press(link_id).status == 303
 
 
-# No drain
+# Limits
 
 
 def test_a_reusable_link_makes_ten_requests_a_minute(shop: LinkShop) -> None:
@@ -614,7 +614,7 @@ def test_a_reusable_link_has_thirty_requests_that_wait(shop: LinkShop) -> None:
 
 @pytest.mark.parametrize("count", [300, pytest.param(5_000, marks=pytest.mark.broad)])
 def test_links_leave_half_of_the_pool_to_the_sellers(tmp_path: Path, database_url: str, count: int) -> None:
-    """Presses from many addresses take half of the pool, and the sellers' own calls work meanwhile."""
+    """Presses of many clients use half of the pool, and the sellers' own calls still work."""
     with opened(tmp_path, database_url, addresses=20) as shop:
         links = [shop.link() for _ in range(20)] + [shop.donation()]
 
@@ -647,7 +647,7 @@ def test_links_leave_half_of_the_sellers_limits(tmp_path: Path, database_url: st
 # Pages
 
 
-def test_texts_are_text(shop: LinkShop) -> None:
+def test_texts_are_escaped(shop: LinkShop) -> None:
     hostile = '<script>alert("1")</script>{{7*7}}%if'
     link_id = shop.link(title=hostile, description=hostile, thanks=hostile, order_id=hostile, note="secret")
     shop.pay(shop.request(link_id))
@@ -671,13 +671,13 @@ def test_a_link_with_a_slash_at_its_end_is_found(shop: LinkShop) -> None:
     assert (reply.status, reply.headers["location"]) == (303, f"../../l/{link_id}?utm_source=mail")
 
 
-def test_the_qr_code_is_that_of_the_page(shop: LinkShop) -> None:
+def test_the_qr_code_has_the_address_of_the_page(shop: LinkShop) -> None:
     reply = shop.server.get(f"/l/{shop.link()}/qr.svg", NOBODY)
     assert reply.headers["content-type"] == "image/svg+xml"
     assert reply.headers["cross-origin-resource-policy"] == "cross-origin"
 
 
-def test_a_page_sends_its_form_only_to_us_and_runs_no_script(shop: LinkShop) -> None:
+def test_a_page_sends_its_form_only_to_nodetill_and_runs_no_script(shop: LinkShop) -> None:
     reply = shop.server.get(f"/l/{shop.link()}", NOBODY)
     assert "form-action 'self'" in reply.headers["content-security-policy"]
     assert b"<script" not in reply.body

@@ -10,7 +10,7 @@ import pytest
 
 from models.api_key import BY_PAGE, ApiKey, hash_of, keys_of
 from payments.greenfield.permissions import POLICIES, PRESETS, VIEW_INVOICES
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import NOW, WebServer, add_seller, give_key, open_shop
 
 PATH = "/operator/sellers/company1"
@@ -30,30 +30,30 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
-def form_of(page: Page) -> dict[str, str]:
+def form_of(page: OperatorResponse) -> dict[str, str]:
     """Return the hidden field of the form for a new key."""
     found = re.search(r'name="key_id" value="([^"]+)"', page.text)
     assert found is not None
     return {"key_id": found[1]}
 
 
-def made(operator: OperatorClient, **fields: str) -> Page:
+def made(operator: OperatorClient, **fields: str) -> OperatorResponse:
     return operator.post(f"{PATH}/keys", **{**form_of(operator.get(PATH)), **fields})
 
 
-def key_in(page: Page) -> str:
+def key_in(page: OperatorResponse) -> str:
     (key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", page.text)
     return str(key)
 
 
-def row_of(page: Page, key: ApiKey) -> str:
-    """Return the words of a key's row in the table."""
+def row_of(page: OperatorResponse, key: ApiKey) -> str:
+    """Return the text of a key's row in the table."""
     row = re.search(rf'<tr id="{key.reference}">(.*?)</tr>', page.text, re.DOTALL)
     assert row is not None
     return re.sub(r"\s+", " ", unescape(re.sub("<[^>]*>", " ", row[1])))
 
 
-def test_a_new_key_is_shown_once_with_what_the_shop_needs(shop: WebServer, operator: OperatorClient) -> None:
+def test_a_new_key_is_shown_once_with_address_and_store_id(shop: WebServer, operator: OperatorClient) -> None:
     page = made(operator, label="  WooCommerce ", allow="shop")
     assert page.status == 200
     key = key_in(page)
@@ -91,7 +91,7 @@ def test_a_key_has_the_chosen_permissions(
     ("fields", "words"),
     [
         ({"allow": "chosen"}, "tick at least one"),
-        ({"allow": "shop", VIEW_INVOICES: "on"}, "choose that, or tick none"),
+        ({"allow": "shop", VIEW_INVOICES: "on"}, "or tick none"),
         ({"allow": "chosen", "btcpay.store.canpay": "on"}, f"is no permission; allowed: {POLICIES[0]}"),
         ({}, "must be one of shop, prestashop, everything, chosen"),
         ({"allow": "shop", "label": "x" * 101}, "one line of at most 100 characters"),
@@ -110,7 +110,7 @@ def test_a_wrong_form_stores_nothing(operator: OperatorClient, fields: dict[str,
 
 
 def test_a_form_that_is_sent_twice_makes_one_key(operator: OperatorClient) -> None:
-    """The second answer shows no key, and names the cure."""
+    """The second response shows no key, and names the cure."""
     form = {**form_of(operator.get(PATH)), "allow": "shop"}
     assert operator.post(f"{PATH}/keys", **form).status == 200
     again = operator.post(f"{PATH}/keys", **form)
@@ -122,14 +122,14 @@ def test_a_form_that_is_sent_twice_makes_one_key(operator: OperatorClient) -> No
 
 
 def test_a_revoked_key_stops_at_once(shop: WebServer, operator: OperatorClient) -> None:
-    """A second click changes nothing. The page lists the key among those that do not work."""
+    """A second click changes nothing. The page lists the key among the keys that do not work."""
     (key,) = keys_of("company1")
     answer = operator.post(f"{PATH}/keys/{key.reference}/revoke")
     assert (answer.status, answer.leads_to) == (303, f"{PATH}?revoked={key.reference}")
     assert shop.get("/api/v1/rates").status == 401
     page = operator.get(answer.leads_to)
     assert f"The key {key.reference} is revoked. It never works again." in page.words
-    assert "No key works." in page.words
+    assert "There is no working key." in page.words
     assert "revoked 2026-11-23 12:00 UTC" in page.words
     shop.wait(hours=1)
     assert operator.post(f"{PATH}/keys/{key.reference}/revoke").status == 303
@@ -137,7 +137,7 @@ def test_a_revoked_key_stops_at_once(shop: WebServer, operator: OperatorClient) 
 
 
 def test_a_page_cannot_revoke_the_key_of_another_seller(operator: OperatorClient) -> None:
-    """An unknown key, and an unknown seller, are 404."""
+    """An unknown key or an unknown seller gets 404."""
     add_seller("company2", "nt_company2")
     (key,) = keys_of("company2")
     for path in (
@@ -153,7 +153,7 @@ def test_a_page_cannot_revoke_the_key_of_another_seller(operator: OperatorClient
 
 
 def test_the_page_shows_how_each_key_is_used(shop: WebServer, operator: OperatorClient) -> None:
-    """Text of a label is no markup. An expired key is listed apart."""
+    """The label is escaped. An expired key is in a separate list."""
     label = "<script>alert(1)</script>{{7*7}}"
     strange = give_key("company1", "nt_strange", label=label, permissions=["other"])
     give_key("company1", "nt_old", label="Old", expires_at=NOW)
@@ -174,7 +174,7 @@ def test_a_removed_seller_has_a_page_without_a_form(operator: OperatorClient) ->
     add_seller("gone", "nt_gone", removed_at=NOW)
     page = operator.get("/operator/sellers/gone")
     assert "Removed 2026-11-23 12:00:00 UTC" in page.words
-    assert "No key works." in page.words
+    assert "There is no working key." in page.words
     assert "New key" not in page.words
     refused = operator.post("/operator/sellers/gone/keys", allow="shop", key_id=f"key_{'x' * 16}")
     assert refused.status == 409

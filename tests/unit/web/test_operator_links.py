@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from models.link import Link
 from models.payment import PaymentRequest
 from models.queries.attention import action_counts
 from tests.support.links import LinkShop, link_settings
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import add_seller, open_shop
 
 MARKUP = "<script>alert(1)</script>\"' {{7*7777}}"
@@ -34,7 +35,7 @@ def operator(shop: LinkShop) -> OperatorClient:
     return client
 
 
-def send(operator: OperatorClient, **fields: str) -> Page:
+def send(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form "New link"."""
     body = {"title": "Invoice 17", "currency": "EUR", "seller_id": "company1", "kind": "invoice", **fields}
     return operator.call("POST", "/operator/links/new", urlencode(body))
@@ -53,7 +54,7 @@ def test_a_link_is_made_by_a_form(operator: OperatorClient) -> None:
 
 
 def test_a_form_that_is_sent_twice_makes_one_link(operator: OperatorClient) -> None:
-    """The form names the id of its link. Another seller's link does not answer it."""
+    """The form has the id of its link. An id of another seller's link makes no link."""
     shown = re.search(r'name="link_id" value="(LK-\w{22})"', operator.get("/operator/links/new").text)
     assert shown is not None
     first, second = (send(operator, amount_fiat="5", link_id=shown[1]) for _ in range(2))
@@ -91,7 +92,7 @@ def test_an_error_is_at_its_field(
     assert Link.select().count() == 0
 
 
-def test_the_tab_shows_what_each_link_has_brought(shop: LinkShop, operator: OperatorClient) -> None:
+def test_the_tab_shows_the_money_of_each_link(shop: LinkShop, operator: OperatorClient) -> None:
     invoice, donation = shop.link(title=MARKUP, order_id=MARKUP), shop.donation()
     shop.pay(shop.request(invoice), depth=6)
     shop.pay(shop.request(donation, "amount=5"))
@@ -103,6 +104,60 @@ def test_the_tab_shows_what_each_link_has_brought(shop: LinkShop, operator: Oper
     one = operator.call("GET", f"/operator/links/{invoice}")
     assert "paid" in one.words
     assert "<script>alert" not in one.text
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=ALPACA", ["closed", "overdue"]),
+        ("q=2026-17", ["paid"]),
+        ("q=for+the+fair", ["open"]),
+        ("q=50%25", []),
+        ("state=unpaid", ["open", "overdue"]),
+        ("state=overdue", ["overdue"]),
+        ("state=paid", ["paid"]),
+        ("state=closed", ["closed"]),
+        ("seller=company1", ["open", "paid", "closed", "overdue"]),
+        ("seller=nobody", []),
+        ("q=alpaca&state=closed&seller=company1", ["closed"]),
+        ("q=&state=&seller=", ["open", "paid", "closed", "overdue"]),
+    ],
+)
+def test_links_are_found(shop: LinkShop, operator: OperatorClient, query: str, found: list[str]) -> None:
+    """An unpaid link is neither paid nor closed."""
+    ids = {
+        "overdue": shop.link(title="Two alpacas", due_at="2026-11-22T00:00:00Z"),
+        "closed": shop.link(title="An Alpaca"),
+        "paid": shop.link(order_id="2026-17"),
+        "open": shop.link(note="50 brochures for the fair"),
+    }
+    shop.server.post(f"/api/v1/links/{ids['closed']}/close")
+    shop.pay(shop.request(ids["paid"]), depth=6)
+    page = operator.call("GET", f"/operator/links?{query}")
+    assert re.findall(r'<tr id="(LK-\w{22})">', page.text) == [ids[name] for name in found]
+    assert ("No links found." in page.words) is (not found)
+    one = operator.call("GET", f"/operator/links?q={ids['paid'][:12]}")
+    assert re.findall(r'<tr id="(LK-\w{22})">', one.text) == [ids["paid"]]
+
+
+def test_a_page_of_found_links_leads_to_the_next(shop: LinkShop, operator: OperatorClient) -> None:
+    """The filters go along, and the page has the number of links."""
+    made = [shop.link(title=f"Alpaca {number}") for number in range(3)]
+    shop.link(title="Socks")
+    page = operator.call("GET", "/operator/links?q=alpaca&limit=2")
+    assert "2 of 3" in page.words
+    older = re.search(r'href="[./]*operator/links\?([^"]*)" rel="next"', page.text)
+    assert older is not None
+    query = unescape(older[1])
+    assert query == f"limit=2&q=alpaca&cursor={made[1]}"
+    page = operator.call("GET", f"/operator/links?{query}")
+    assert re.findall(r'<tr id="(LK-\w{22})">', page.text) == [made[0]]
+    assert "?limit=2&amp;q=alpaca" in page.text
+
+
+@pytest.mark.parametrize("query", ["state=x", "seller=/", f"q={'a' * 101}", "cursor=x"])
+def test_a_wrong_filter_is_refused(operator: OperatorClient, query: str) -> None:
+    assert operator.call("GET", f"/operator/links?{query}").status == 422
 
 
 @pytest.mark.parametrize("is_reusable", [False, True])
@@ -135,9 +190,11 @@ def test_a_link_is_closed_by_a_form(shop: LinkShop, operator: OperatorClient) ->
     link_id = shop.link()
     path = f"/operator/links/{link_id}"
     assert "Close the link" in operator.call("GET", path).words
-    assert operator.call("POST", f"{path}/close", "").leads_to == path
-    page = operator.call("GET", path)
-    assert "closed" in page.words
+    assert "The link is closed." not in operator.call("GET", f"{path}?closed=1").words
+    sent = operator.call("POST", f"{path}/close", "")
+    assert sent.leads_to == f"{path}?closed=1"
+    page = operator.call("GET", sent.leads_to)
+    assert "The link is closed. Nobody can pay it any more." in page.words
     assert "Close the link" not in page.words
     assert operator.call("GET", "/operator/links/LK-x").status == 404
 
@@ -158,7 +215,7 @@ def test_pages_need_the_login(shop: LinkShop) -> None:
 
 
 def test_requests_are_found_by_their_link(shop: LinkShop, operator: OperatorClient) -> None:
-    """The API, the list and the CSV have the link."""
+    """The API, the list and the CSV include the link."""
     link_id = shop.link(title=FORMULA)
     request = shop.request(link_id)
     other = shop.server.created()
@@ -176,8 +233,8 @@ def test_requests_are_found_by_their_link(shop: LinkShop, operator: OperatorClie
     assert link_id in operator.call("GET", f"/operator/payments/{request.reference}").text
 
 
-def test_a_part_of_an_invoice_needs_no_decision(shop: LinkShop) -> None:
-    """Its page asks for the rest. A part of a price tag needs one, because nobody asks for its rest."""
+def test_a_part_of_a_single_use_link_needs_no_decision(shop: LinkShop) -> None:
+    """Its page asks for the rest. A part for a reusable link needs one, because nobody asks for the rest."""
     for link_id, count in ((shop.link(), 0), (shop.link(is_reusable=True), 1)):
         request = shop.request(link_id)
         shop.pay(request, 50_000, depth=6)

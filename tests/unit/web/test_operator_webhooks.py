@@ -12,7 +12,7 @@ from models.delivery import add_delivery
 from models.outbox import WEBHOOK, Message, add_invoice_message
 from models.payment import PaymentRequest
 from models.webhook import BTCPAY, MAX_WEBHOOKS, OPERATOR, STANDARD, Webhook, add_webhook, endpoints_of
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.rows import new_webhook
 from tests.support.web_server import NOW, WebServer, add_seller, open_shop
 
@@ -34,7 +34,7 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
-def made(operator: OperatorClient, **fields: str) -> Page:
+def made(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form of a new endpoint."""
     found = re.search(r'name="webhook_id" value="([^"]+)"', operator.get(PATH).text)
     assert found is not None
@@ -42,7 +42,7 @@ def made(operator: OperatorClient, **fields: str) -> Page:
 
 
 def test_a_new_endpoint_shows_its_secret(shop: WebServer, operator: OperatorClient) -> None:
-    """That of a plug-in is shown again, and that of a program is not. The address stays as it was given."""
+    """The page shows the secret of a btcpay endpoint again. The address is stored unchanged."""
     for kind in (BTCPAY, STANDARD):
         page = made(operator, kind=kind)
         assert page.status == 200
@@ -63,10 +63,10 @@ def test_an_endpoint_can_have_its_own_secret_and_events(shop: WebServer, operato
     assert "InvoiceSettled, InvoiceInvalid" in operator.get(PATH).words
 
 
-def test_a_standard_endpoint_can_have_the_events_of_links_alone(
+def test_a_standard_endpoint_can_have_only_the_events_of_links(
     shop: WebServer, operator: OperatorClient
 ) -> None:
-    """The page takes the same names of events as `webhook add`."""
+    """The page accepts the same names of events as `webhook add`."""
     assert made(operator, kind=STANDARD, events="link.paid link.reverted").status == 200
     assert [row.event_types for row in endpoints_of("company1")] == [["link.paid", "link.reverted"]]
 
@@ -104,7 +104,7 @@ def test_a_form_that_is_sent_twice_makes_one_endpoint(shop: WebServer, operator:
 
 
 def test_a_seller_has_a_limited_number_of_endpoints(shop: WebServer, operator: OperatorClient) -> None:
-    """Each event is sent to all of them."""
+    """The reason is that each event goes to all endpoints."""
     for _ in range(MAX_WEBHOOKS):
         add_webhook("company1", BTCPAY, URL, NOW)
     assert made(operator).status == 422
@@ -115,16 +115,24 @@ def test_an_endpoint_is_tested_disabled_and_removed(shop: WebServer, operator: O
     webhook, _ = add_webhook("company1", BTCPAY, URL, NOW)
     place = f"{PATH}/webhooks/{webhook.reference}"
     for _ in range(2):
-        assert operator.post(f"{place}/test").leads_to == PATH
+        sent = operator.post(f"{place}/test")
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now=tested"
+    assert "The daemon sends a test" in operator.get(sent.leads_to).words
     [command] = DaemonCommand.select()
     assert (command.kind, command.webhook_id) == ("test_webhook", webhook.id)
     assert "The daemon will send a test." in operator.get(PATH).words
     for state in ("disabled", "disabled", "enabled"):
-        assert operator.post(f"{place}/switch", to_state=state).leads_to == PATH
+        sent = operator.post(f"{place}/switch", to_state=state)
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now={state}"
         assert Webhook.get().is_enabled is (state == "enabled")
+        assert f"The endpoint {webhook.reference} is {state}." in operator.get(sent.leads_to).words
+    assert "is disabled" not in operator.get(f"{PATH}?webhook={webhook.reference}&now=disabled").words
+    assert "is removed" not in operator.get(f"{PATH}?webhook={webhook.reference}&now=removed").words
     for _ in range(2):
-        assert operator.post(f"{place}/remove").leads_to == PATH
-    assert "No endpoint" in operator.get(PATH).words
+        sent = operator.post(f"{place}/remove")
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now=removed"
+    assert "The endpoint is removed." in operator.get(sent.leads_to).words
+    assert "There is no endpoint" in operator.get(PATH).words
     assert operator.post(f"{place}/test").status == 404
     assert Webhook.get().removed_at == NOW
 
@@ -140,8 +148,8 @@ def test_the_endpoint_of_another_seller_is_not_found(shop: WebServer, operator: 
     assert operator.post("/operator/sellers/nobody/webhooks").status == 404
 
 
-def test_the_page_has_the_last_answers(shop: WebServer, operator: OperatorClient) -> None:
-    """An invoice's events are in the timeline of its payment, too, and can be sent again."""
+def test_the_page_has_the_last_responses(shop: WebServer, operator: OperatorClient) -> None:
+    """The timeline of a payment has the events of its invoice, too, and can send them again."""
     webhook, _ = add_webhook("company1", BTCPAY, URL, NOW)
     payment = PaymentRequest.get(PaymentRequest.reference == shop.created()["payment_request_id"])
     add_invoice_message(payment.id, webhook, {"type": "InvoiceSettled"}, NOW)
@@ -157,8 +165,10 @@ def test_the_page_has_the_last_answers(shop: WebServer, operator: OperatorClient
     assert command.message_id == message.id
 
 
-def test_one_of_several_endpoints_gets_an_event_again(shop: WebServer, operator: OperatorClient) -> None:
-    """The other endpoint has accepted the event already."""
+def test_an_event_can_be_sent_again_to_one_of_several_endpoints(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    """The other endpoint has already accepted the event."""
     payment = PaymentRequest.get(PaymentRequest.reference == shop.created()["payment_request_id"])
     webhooks = [new_webhook(kind=BTCPAY, btcpay_secret="x") for _ in range(2)]
     for webhook in webhooks:

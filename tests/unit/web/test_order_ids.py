@@ -1,4 +1,4 @@
-"""An order id is text of the shop's own, and every reader of a payment request finds it."""
+"""A shop chooses the order id, and every view of a payment request shows it."""
 
 import csv
 import io
@@ -22,8 +22,8 @@ def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
         yield opened
 
 
-def test_an_order_id_comes_back_as_it_was_sent(shop: WebServer) -> None:
-    """Two requests may have the same one, and a request needs none."""
+def test_an_order_id_is_returned_unchanged(shop: WebServer) -> None:
+    """Two requests may have the same order id, and a request may have none."""
     first, second, without = shop.create(order_id="Ä 4711"), shop.create(order_id="Ä 4711"), shop.create()
     assert [each.json["order_id"] for each in (first, second, without)] == ["Ä 4711", "Ä 4711", None]
     assert stored(first.json).order_id == "Ä 4711"
@@ -50,7 +50,7 @@ def test_an_order_id_that_is_no_line_of_text_is_refused(
 
 @pytest.mark.parametrize("text", ["INV-2026", "inv-2026-17", "17"])
 def test_a_search_finds_an_order_id_by_a_part_of_it(shop: WebServer, text: str) -> None:
-    """Case does not matter."""
+    """The search ignores case."""
     wanted = shop.create(order_id="Inv-2026-17").json["payment_request_id"]
     shop.create(order_id="other")
     shop.create()
@@ -58,8 +58,8 @@ def test_a_search_finds_an_order_id_by_a_part_of_it(shop: WebServer, text: str) 
     assert [each["payment_request_id"] for each in found] == [wanted]
 
 
-def test_the_operator_reads_the_order_id_as_text(shop: WebServer) -> None:
-    """It is on the list, on the page of the request, and in the CSV, where it runs as no formula."""
+def test_the_order_id_is_escaped_for_the_operator(shop: WebServer) -> None:
+    """The list, the page of the request and the CSV have it. In the CSV it is no formula."""
     reference = shop.create(order_id=MARKUP).json["payment_request_id"]
     shop.create(order_id="=1+1")
     operator = OperatorClient(shop)
@@ -73,7 +73,7 @@ def test_the_operator_reads_the_order_id_as_text(shop: WebServer) -> None:
     assert export.COLUMNS[-2:] == ("order_id", "link_id")
 
 
-def test_the_receipt_names_the_order_and_both_times(shop: WebServer) -> None:
+def test_the_receipt_has_the_order_and_both_times(shop: WebServer) -> None:
     document = create_in_scene(shop, "confirmed", order_id=MARKUP)
     change(document, received_at=shop.now, confirmed_at=shop.now)
     page = shop.get(f"/pay/{document['payment_request_id']}").body.decode()

@@ -36,7 +36,7 @@ def made() -> list[PaymentRequest]:
 
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_makes_a_request(operator: OperatorClient, path: str) -> None:
-    """The browser is sent to the page that shows its QR code."""
+    """The response redirects to the request's page, which shows its QR code."""
     page = operator.post(path, **FIELDS)
     (payment,) = made()
     to = "payments" if path == "/operator/new" else "till"
@@ -46,7 +46,7 @@ def test_a_form_makes_a_request(operator: OperatorClient, path: str) -> None:
 
 
 def test_all_fields_of_the_form_reach_the_request(operator: OperatorClient) -> None:
-    """An empty field stands for the operator's setting."""
+    """An empty field means the operator's setting."""
     operator.post(
         "/operator/new",
         **FIELDS,
@@ -98,10 +98,10 @@ def test_an_amount_may_have_a_comma(operator: OperatorClient, amount: str) -> No
         ({"label": "a\nb"}, "label", "Must be one line without control characters"),
     ],
 )
-def test_a_fault_is_said_at_its_field(
+def test_an_error_is_shown_at_its_field(
     operator: OperatorClient, fault: dict[str, str], field: str, message: str
 ) -> None:
-    """The form comes back with all that was typed, and nothing is stored."""
+    """The form keeps all typed values, and nothing is stored."""
     page = operator.post("/operator/new", **{"note": "keep me"} | FIELDS | fault)
     assert (page.status, made()) == (422, [])
     error = re.search(rf'id="{field}-error">([^<]*)', page.text)
@@ -112,15 +112,15 @@ def test_a_fault_is_said_at_its_field(
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_a_form_says_why_nothing_can_be_sold_now(operator: OperatorClient, path: str) -> None:
-    """Without a fresh price the reason is on the form, with the API's status."""
+def test_a_form_gives_the_reason_if_no_request_is_possible(operator: OperatorClient, path: str) -> None:
+    """Without a fresh price the form shows the reason. Its status is that of the API."""
     Rate.delete().execute()
     page = operator.post(path, **FIELDS)
     assert (page.status, made()) == (503, [])
     assert "There is no fresh price for EUR" in page.words
 
 
-def test_a_removed_seller_asks_for_nothing(shop: WebServer, operator: OperatorClient) -> None:
+def test_a_removed_seller_makes_no_request(shop: WebServer, operator: OperatorClient) -> None:
     add_seller("gone", "another key")
     Seller.update(removed_at=shop.now).where(Seller.id == "gone").execute()
     assert "gone" not in operator.get("/operator/new").text
@@ -140,7 +140,7 @@ def test_the_form_offers_the_currency_of_the_newest_request(operator: OperatorCl
 
 
 @pytest.mark.parametrize("path", [*FORMS, "/operator/till/PR-0000000000000000000000"])
-def test_a_stranger_is_sent_to_the_login(shop: WebServer, path: str) -> None:
+def test_a_visitor_is_redirected_to_the_login(shop: WebServer, path: str) -> None:
     page = OperatorClient(shop).get(path)
     assert (page.status, page.leads_to.split("?")[0]) == (303, "/operator/login")
 
@@ -169,8 +169,8 @@ SALES = {
     "confirming": ("2 of 6 confirmations", False),
     "confirmed": ("The payment is confirmed.", False),
     "expired": ("Has the customer sent it already? Then wait, and do not ask again.", False),
-    "expired_partly": ("The time is up, and not all has come", False),
-    "expired_part": ("The time is up, and not all has come", False),
+    "expired_partly": ("The time is up, and a part is missing", False),
+    "expired_part": ("The time is up, and a part is missing", False),
     "late": ("All has come, but late", False),
     "replaced": ("Taken back", True),
     "dropped": ("Do not take a second payment", False),

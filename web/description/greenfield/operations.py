@@ -51,7 +51,7 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
         "getSynchronization",
         "Synchronization",
         "For a monitor of a BTCPay Server.",
-        json_reply("Whether payments are seen at the moment", Synchronization),
+        json_reply("Whether Nodetill can see payments now", Synchronization),
         OPEN,
         needs_key=False,
     ),
@@ -60,7 +60,7 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/server/info",
         "getServerInfo",
         "Version and synchronization",
-        "Needs any key, and asks no node, so it is fast.",
+        "Needs any key. It is fast, because it calls no node.",
         json_reply("The server", ServerInfo),
         KEYED,
     ),
@@ -247,4 +247,4 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
     ),
     *WEBHOOK_OPERATIONS,
 )
-"""The aliases without a store in the path are left out."""
+"""The list omits the aliases without a store in the path."""

@@ -1,4 +1,4 @@
-"""The parts that the operations of BTCPay's Greenfield API share in the API's description."""
+"""Common parts of the operations of BTCPay's Greenfield API, for the API's description."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

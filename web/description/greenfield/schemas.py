@@ -1,6 +1,6 @@
-"""The documents of BTCPay's Greenfield API. openapi.py describes them.
+"""The documents of BTCPay's Greenfield API, for the API's description.
 
-Plug-ins and generated clients read these names and types strictly. Times are whole seconds since 1970, and
+Plug-ins and generated clients require exactly these names and types. Times are whole seconds since 1970, and
 amounts are text. docs/greenfield.md has the source of each rule.
 """
 
@@ -72,20 +72,20 @@ class SyncStatus(TypedDict):
 
 
 class ServerInfo(TypedDict):
-    """The server, as a BTCPay Server of the version whose API this is."""
+    """The server, in the form of a BTCPay Server."""
 
     version: Annotated[str, Field(examples=["2.3.1+nodetill.1.0.0"])]
     onion: None
     supportedPaymentMethods: list[str]
     fullySynched: Annotated[
         bool,
-        Field(description="Whether payments are seen at the moment. Shops hide the way to pay without it"),
+        Field(description="Whether Nodetill can see payments now. If not, shops hide the payment option"),
     ]
     syncStatus: list[SyncStatus]
 
 
 class Receipt(TypedDict):
-    """Options of the receipt. Null stands for the default."""
+    """Options of the receipt. Null means the default."""
 
     enabled: bool | None
     showQR: bool | None
@@ -158,7 +158,7 @@ class InvoicePaymentMethod(TypedDict):
     rate: Amount
     paymentMethodPaid: Amount
     totalPaid: Amount
-    due: Annotated[Amount, Field(description="Negative if too much has come")]
+    due: Annotated[Amount, Field(description="Below zero if the invoice is overpaid")]
     amount: Amount
     paymentMethodFee: Amount
     networkFee: Amount
@@ -189,7 +189,9 @@ class Invoice(TypedDict):
     id: Annotated[str, Field(description="`payment_request_id`", examples=["PR-3kTMd0Zk6bW1vJrXq2nVhA"])]
     storeId: StoreId
     amount: Amount
-    paidAmount: Annotated[Amount, Field(description="What has come, in the invoice's currency at its price")]
+    paidAmount: Annotated[
+        Amount, Field(description="The money that has come, in the invoice's currency, at its price")
+    ]
     currency: Annotated[str, Field(examples=["EUR"])]
     type: str
     checkoutLink: str
@@ -200,7 +202,7 @@ class Invoice(TypedDict):
     additionalStatus: AdditionalStatus
     availableStatusesForManualMarking: list[InvoiceStatus]
     archived: bool
-    metadata: Annotated[dict[str, Any], Field(description="Exactly as the shop sent them")]
+    metadata: Annotated[dict[str, Any], Field(description="The object that the shop sent, unchanged")]
     checkout: InvoiceCheckout
     receipt: Receipt
     paymentMethods: NotRequired[
@@ -246,7 +248,7 @@ class ReceiptOptions(TypedDict, total=False):
 
 
 class CheckoutOptions(TypedDict, total=False):
-    """The options of a new invoice. Null stands for the store's default."""
+    """The options of a new invoice. Null means the store's default."""
 
     speedPolicy: SpeedPolicy | None
     paymentMethods: list[str] | None
@@ -256,7 +258,7 @@ class CheckoutOptions(TypedDict, total=False):
     paymentTolerance: Annotated[float, Field(ge=0, le=100)] | None
     redirectURL: Annotated[
         str | None,
-        Field(description="`{InvoiceId}`, `{OrderId}` and `{Status}` stand for the values of the invoice"),
+        Field(description="`{InvoiceId}`, `{OrderId}` and `{Status}` are placeholders"),
     ]
     redirectAutomatically: bool | None
     defaultLanguage: str | None

@@ -1,4 +1,4 @@
-"""The options that shops send with an invoice, and the address to which a customer returns."""
+"""The options that a shop sends with an invoice, and the address to which its customer returns."""
 
 from decimal import Decimal
 from typing import Any
@@ -25,8 +25,8 @@ def faults(body: dict[str, Any]) -> list[str]:
     return [path for path, _ in caught.value.faults]
 
 
-def test_what_a_library_sends_unset_is_nothing() -> None:
-    """The PHP library sends all members, and null where the shop has set none."""
+def test_null_and_empty_options_mean_the_default() -> None:
+    """The PHP library sends all members, and null if the shop has not set the member."""
     names = (
         "speedPolicy paymentMethods defaultPaymentMethod expirationMinutes monitoringMinutes "
         "paymentTolerance redirectURL redirectAutomatically defaultLanguage lazyPaymentMethods "
@@ -38,7 +38,7 @@ def test_what_a_library_sends_unset_is_nothing() -> None:
 
 
 def test_options_are_kept_as_they_were_sent() -> None:
-    """Members that Nodetill has no use for are ignored."""
+    """Members that Nodetill does not use are ignored."""
     checkout = {
         "speedPolicy": "mediumspeed",
         "paymentMethods": ["BTC_CHAIN"],
@@ -116,8 +116,8 @@ def test_all_faults_are_named_at_once() -> None:
     "name",
     ["BTC", "btc", "BTC-CHAIN", "BTC_CHAIN", "btc-onchain", "BTC-On-Chain", "BTC_BitcoinLike", "BTC-BTCLike"],
 )
-def test_each_name_of_bitcoin_in_the_chain_is_accepted(name: str) -> None:
-    """Other methods beside it are ignored."""
+def test_each_name_of_on_chain_bitcoin_is_accepted(name: str) -> None:
+    """Other methods in the list are ignored."""
     assert is_on_chain(name)
     assert read_options({"checkout": {"paymentMethods": ["BTC-LightningNetwork", name]}})
 
@@ -128,7 +128,7 @@ def test_another_payment_method_is_not_accepted(name: str) -> None:
 
 
 def test_the_terms_of_a_request_follow_from_the_options() -> None:
-    """A time that is too long is cut, because a refusal stops the shop."""
+    """A time that is too long is reduced, because a refusal would stop the sale."""
     assert confirmations_asked({}) is None
     assert confirmations_asked({"speedPolicy": "HighSpeed"}) == 0
     assert confirmations_asked({"speedPolicy": "LowSpeed"}) == 6
@@ -159,14 +159,14 @@ def test_the_terms_of_a_request_follow_from_the_options() -> None:
         ("http://127.0.0.1:8080/a b", "http://127.0.0.1:8080/a%20b"),
     ],
 )
-def test_placeholders_are_filled_in_and_the_address_is_valid(url: str, address: str) -> None:
-    """A value is encoded, so it changes no other part of the address."""
+def test_placeholders_get_values_and_the_address_is_valid(url: str, address: str) -> None:
+    """A value is percent-encoded, so it changes no other part of the address."""
     facts = example_facts(checkout={"redirectURL": url}, status=Status.EXPIRED, metadata={"orderId": "a&b ü"})
     assert return_address(facts) == address
 
 
 def test_an_invoice_may_have_no_address_to_return_to() -> None:
-    """A request of our own API has its own address. Without an order the placeholder is empty."""
+    """A request of the native API has its own address. Without an order id the placeholder is empty."""
     assert return_address(example_facts()) is None
     own = example_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x", metadata={})
     assert return_address(own) == "https://shop.example/x"

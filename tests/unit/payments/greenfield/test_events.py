@@ -1,4 +1,4 @@
-"""The events of an invoice in BTCPay's form: their order, their members, and that none comes twice."""
+"""The events of an invoice in BTCPay's form: their sequence and members. No event comes twice."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -35,7 +35,7 @@ def types(events: list[Body]) -> list[str]:
 
 
 def test_a_payment_is_processing_and_then_settled() -> None:
-    """Nothing follows the end, however deep the payment is."""
+    """No event follows InvoiceSettled when the payment gets more confirmations."""
     invoice = InvoiceHistory()
     assert types(invoice.events) == ["Created"]
     invoice.pay()
@@ -50,7 +50,7 @@ def test_a_payment_is_processing_and_then_settled() -> None:
 
 
 def test_a_payment_that_needs_no_confirmation_is_settled_at_once() -> None:
-    """InvoiceProcessing precedes InvoiceSettled in every case."""
+    """InvoiceProcessing still precedes InvoiceSettled."""
     invoice = InvoiceHistory(ZERO)
     invoice.pay()
     assert invoice.look() == PAID + SETTLED
@@ -77,7 +77,7 @@ def test_several_outputs_of_one_transaction_are_several_payments() -> None:
 
 
 def test_parts_are_reported_as_they_come_and_settled_together() -> None:
-    """A part that is deep enough alone pays nothing."""
+    """A part with enough confirmations settles nothing by itself."""
     invoice = InvoiceHistory(ONE)
     invoice.pay(40, "a")
     invoice.mine()
@@ -124,7 +124,7 @@ def test_a_coinbase_output_settles_at_100_confirmations() -> None:
 
 
 def test_a_surplus_is_overpaid_from_546_satoshis_on() -> None:
-    """BTCPay has it from 1 satoshi on, and then a plug-in of Magento bills nothing."""
+    """In BTCPay 1 satoshi is enough, and then the plug-in of Magento bills nothing."""
     for sats, is_over in ((645, False), (646, True)):
         invoice = InvoiceHistory(ZERO)
         invoice.pay(sats)
@@ -137,7 +137,7 @@ def test_a_surplus_is_overpaid_from_546_satoshis_on() -> None:
 
 
 def test_extra_money_before_the_end_is_a_payment() -> None:
-    """It is settled, too, if it is deep enough by then."""
+    """It is settled with the invoice if it has enough confirmations by then."""
     invoice = InvoiceHistory(ONE)
     invoice.pay()
     invoice.look()
@@ -151,7 +151,7 @@ def test_extra_money_before_the_end_is_a_payment() -> None:
 
 
 def test_extra_money_after_the_end_has_no_event() -> None:
-    """A shop would set the order back. The invoice stays as it is."""
+    """Such an event would set the shop's order back. The state of the invoice does not change."""
     invoice = InvoiceHistory(ZERO)
     invoice.pay()
     invoice.look()
@@ -170,7 +170,7 @@ def test_extra_money_after_the_end_has_no_event() -> None:
 
 
 def test_a_fee_bump_reports_the_new_payment() -> None:
-    """The shop gets the payment's new id before the payment is settled. The invoice stays as it is."""
+    """The shop gets the payment's new id before the payment is settled. The state does not change."""
     invoice = InvoiceHistory(ONE)
     invoice.pay()
     invoice.look()
@@ -207,7 +207,7 @@ def test_money_that_is_gone_and_returns_is_not_received_twice() -> None:
 
 
 def test_an_invoice_that_has_lost_its_money_becomes_invalid_at_its_expiry() -> None:
-    """It does not only expire, because the shop has an order on hold."""
+    """InvoiceExpired is not enough, because the shop has put the order on hold."""
     invoice = InvoiceHistory(ONE)
     invoice.pay()
     invoice.look()
@@ -253,8 +253,8 @@ def test_a_settled_invoice_that_loses_its_money_becomes_invalid_at_once(is_expir
     assert events == PAID + SETTLED
 
 
-def test_a_settled_invoice_that_is_less_deep_has_no_event() -> None:
-    """Its block is gone, but its payment is in the mempool. It is not settled twice."""
+def test_a_settled_invoice_with_fewer_confirmations_has_no_event() -> None:
+    """A reorg returned its payment to the mempool. InvoiceSettled does not come a second time."""
     invoice = InvoiceHistory(ONE)
     invoice.pay()
     invoice.mine()
@@ -279,7 +279,7 @@ def test_an_invoice_without_money_expires() -> None:
 
 
 def test_a_part_in_time_that_is_found_at_the_expiry_is_not_after_it() -> None:
-    """Not the clock decides, but the status that the shop knows."""
+    """`afterExpiration` follows the shop's last event, and not the clock."""
     invoice = InvoiceHistory()
     invoice.pay(40)
     invoice.expire()
@@ -290,7 +290,7 @@ def test_a_part_in_time_that_is_found_at_the_expiry_is_not_after_it() -> None:
 
 @pytest.mark.parametrize("sats", [40, 100, 700])
 def test_late_money_under_review_is_received_after_the_expiry(sats: int) -> None:
-    """It is neither processing nor settled nor paid late, however much it is and however deep."""
+    """The invoice is not Processing, Settled or PaidLate, at any amount and any depth."""
     invoice = InvoiceHistory(ONE)
     invoice.expire()
     invoice.pay(sats)
@@ -323,7 +323,7 @@ def test_accepted_late_money_is_processing_before_it_is_settled() -> None:
 
 
 def test_late_money_that_counts_at_once_is_not_after_the_expiry() -> None:
-    """With LATE_PAYMENTS=accept the invoice is processing when the shop asks."""
+    """With LATE_PAYMENTS=accept the invoice is Processing when the shop requests it."""
     invoice = InvoiceHistory(replace(ACCEPTING, confirmations_required=1))
     invoice.expire()
     invoice.look()
@@ -337,7 +337,7 @@ def test_late_money_that_counts_at_once_is_not_after_the_expiry() -> None:
 
 
 def test_a_mark_as_settled_is_one_event() -> None:
-    """It is a claim of the shop, so no money is reported."""
+    """The mark is a claim of the shop, so no event reports money."""
     invoice = InvoiceHistory()
     invoice.mark("settled")
     assert invoice.look() == ["Settled"]
@@ -353,7 +353,7 @@ def test_a_mark_as_settled_is_one_event() -> None:
 
 
 def test_a_mark_as_invalid_stays_when_money_comes() -> None:
-    """The money is reported as money after the end."""
+    """The event reports the money with `afterExpiration`."""
     invoice = InvoiceHistory(ZERO)
     invoice.mark("Invalid")
     assert invoice.look() == ["Invalid"]
@@ -382,7 +382,7 @@ def test_a_mark_after_the_payment_ends_the_invoice() -> None:
 
 
 def test_a_mark_as_settled_accepts_late_money_that_is_enough() -> None:
-    """The money then counts, so the invoice is processing first."""
+    """The money then counts, so InvoiceProcessing comes first."""
     invoice = InvoiceHistory(ONE)
     invoice.expire()
     invoice.pay()
@@ -420,7 +420,7 @@ def test_late_money_of_an_invoice_marked_as_invalid_can_be_accepted() -> None:
 
 
 def test_an_event_has_each_member() -> None:
-    """The delivery adds those of its own. The time of the creation is that of the invoice."""
+    """The delivery adds its own members. InvoiceCreated has the time at which the invoice was created."""
     invoice = InvoiceHistory(ZERO)
     invoice.pass_time(7)
     invoice.pay()
@@ -457,8 +457,8 @@ def test_an_event_has_each_member() -> None:
     }
 
 
-def test_a_request_of_our_own_api_is_an_invoice_too() -> None:
-    """Its `order_id` is BTCPay's `orderId`, unless its metadata has one."""
+def test_a_request_of_the_native_api_is_an_invoice_too() -> None:
+    """Its `order_id` becomes `orderId`, unless its metadata has an `orderId`."""
     facts = example_facts(checkout=None, order_id="A-7", metadata={"cart": 5})
     [created], _ = events_since(facts, None, CREATED)
     assert created["metadata"] == {"orderId": "A-7", "cart": 5}
@@ -488,7 +488,7 @@ def test_an_invoice_that_had_ended_before_the_first_endpoint_has_no_old_events(
 
 @pytest.mark.parametrize("status", [Status.NEW, Status.UNDERPAID, Status.RECEIVED, Status.CONFIRMING])
 def test_an_open_invoice_from_before_the_first_endpoint_has_all_events(status: Status) -> None:
-    """So InvoiceProcessing precedes InvoiceSettled, too."""
+    """So InvoiceProcessing precedes InvoiceSettled."""
     assert report_of_ended(status, was_covered=False) is None
 
 
@@ -496,7 +496,7 @@ def test_an_open_invoice_from_before_the_first_endpoint_has_all_events(status: S
 
 
 def play(terms: Terms, changes: list[tuple[Step, bool]]) -> list[tuple[InvoiceHistory, list[Body]]]:
-    """Play the steps. Return each assessment's events, with the invoice as it was then."""
+    """Play the steps. Return the events of each assessment, with the facts of the invoice at that time."""
     invoice = InvoiceHistory(terms, is_reported=False)
     looks = []
     for step, is_assessed in [*changes, (Step("end", lambda _: None), True)]:
@@ -511,8 +511,8 @@ def play(terms: Terms, changes: list[tuple[Step, bool]]) -> list[tuple[InvoiceHi
 
 
 @given(histories_terms(), steps)
-def test_the_order_of_events_never_sets_an_order_back(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
-    """InvoiceProcessing precedes InvoiceSettled. Only InvoiceInvalid follows it."""
+def test_the_sequence_never_sets_an_order_back(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
+    """InvoiceProcessing precedes InvoiceSettled, and only InvoiceInvalid follows InvoiceSettled."""
     events = [event for _, found in play(terms, changes) for event in found]
     assert types(events)[0] == "Created"
     assert [*order_faults(events)] == []
@@ -520,7 +520,7 @@ def test_the_order_of_events_never_sets_an_order_back(terms: Terms, changes: lis
 
 @given(histories_terms(), steps)
 def test_no_event_comes_twice(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
-    """Each payment is received once and settled once, and an invoice expires once."""
+    """Each payment is reported once as received and once as settled, and InvoiceExpired comes once."""
     events = [event for _, found in play(terms, changes) for event in found]
     for name in ("InvoiceReceivedPayment", "InvoicePaymentSettled"):
         ids = [event["payment"]["id"] for event in events if event["type"] == name]
@@ -531,7 +531,7 @@ def test_no_event_comes_twice(terms: Terms, changes: list[tuple[Step, bool]]) ->
 
 
 @given(histories_terms(), steps)
-def test_the_same_facts_again_have_no_event(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
+def test_unchanged_facts_have_no_event(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
     for then, _ in play(terms, changes):
         events, reported = events_since(then.facts, then.reported, then.now)
         assert events == []
@@ -540,10 +540,8 @@ def test_the_same_facts_again_have_no_event(terms: Terms, changes: list[tuple[St
 
 
 @given(histories_terms(), steps)
-def test_a_shop_that_asks_finds_the_state_of_the_last_event(
-    terms: Terms, changes: list[tuple[Step, bool]]
-) -> None:
-    """Money that is gone before the expiry has no event, and a settled invoice can be less deep."""
+def test_the_invoice_has_the_state_of_its_last_event(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
+    """There are two exceptions: money that is gone before the expiry, and a reorg after InvoiceSettled."""
     names = {"Processing", "Settled", "Expired", "Invalid"}
     last = "New"
     for then, events in play(terms, changes):
@@ -558,8 +556,8 @@ def test_a_shop_that_asks_finds_the_state_of_the_last_event(
 
 
 @given(histories_terms(), steps)
-def test_each_boolean_is_there(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
-    """Plug-ins read them unguarded."""
+def test_no_boolean_is_left_out(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
+    """Plug-ins read booleans without a check."""
     wanted = {
         "InvoiceReceivedPayment": {"afterExpiration"},
         "InvoicePaymentSettled": {"afterExpiration"},
@@ -579,7 +577,7 @@ def test_each_boolean_is_there(terms: Terms, changes: list[tuple[Step, bool]]) -
 
 @given(histories_terms(), steps)
 def test_an_invoice_is_paid_only_by_money_that_counts(terms: Terms, changes: list[tuple[Step, bool]]) -> None:
-    """Without a mark, its state is that of the request. No state is PaidLate."""
+    """Without a mark, its state follows the request's status. The state is never PaidLate."""
     for then, _ in play(terms, changes):
         facts, state = then.facts, then.state
         assert state.additional.value in {"None", "PaidPartial", "PaidOver", "Marked"}

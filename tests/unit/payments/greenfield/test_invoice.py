@@ -83,8 +83,8 @@ def test_numbers_and_times_of_an_invoice_have_the_types_that_clients_require() -
     assert type(document["checkout"]["paymentTolerance"]) is float
 
 
-def test_the_options_are_echoed_and_completed() -> None:
-    """The terms of the request count, because the operator's limits may differ from the shop's wish."""
+def test_responses_have_the_options_and_their_defaults() -> None:
+    """They have the terms of the request, because the operator's limits may change the shop's options."""
     sent = {
         "speedPolicy": "HighSpeed",
         "paymentTolerance": 1.5,
@@ -105,8 +105,8 @@ def test_the_options_are_echoed_and_completed() -> None:
     assert document["receipt"] == {"enabled": False, "showQR": None, "showPayments": None}
 
 
-def test_a_request_of_our_own_api_is_an_invoice() -> None:
-    """It has its own page to return to, and the operator's tolerance."""
+def test_a_request_of_the_native_api_is_an_invoice() -> None:
+    """It has its own `redirect_url`, and the operator's tolerance."""
     terms = replace(TERMS_OF_135_99, tolerance_sats=1112)
     facts = example_facts(
         checkout=None, order_id="A-7", metadata={}, redirect_url="https://shop.example/", terms=terms
@@ -118,7 +118,7 @@ def test_a_request_of_our_own_api_is_an_invoice() -> None:
 
 
 class Row:
-    """A stored request, as the model has it."""
+    """A stored request with the fields of the model."""
 
     reference, seller_id, amount_fiat, currency, price = "PR-9", "company1", "5", "EUR", "50000"
     label = order_id = redirect_url = checkout = archived_at = None
@@ -128,7 +128,7 @@ class Row:
     unpublished_height = None
 
 
-def test_facts_are_those_of_a_stored_request() -> None:
+def test_facts_come_from_a_stored_request() -> None:
     """An unknown mark, which only a faulty web server can write, does not stop the daemon."""
     facts = invoice_facts(Row(), "bcrt1qa", [paid()], tip_height=TIP)  # type: ignore[arg-type]
     assert (facts.invoice_id, facts.amount, facts.tip_height) == ("PR-9", "5", TIP)
@@ -141,10 +141,10 @@ def test_facts_are_those_of_a_stored_request() -> None:
     assert invoice_facts(row, "", [], tip_height=TIP).tip_height == TIP + 3  # type: ignore[arg-type]
 
 
-# What has come
+# The paid amount
 
 
-def test_the_paid_amount_is_the_amount_where_all_of_it_came() -> None:
+def test_a_full_payment_is_paid_as_exactly_the_amount() -> None:
     """The amount in satoshis is rounded up, so one satoshi may be worth more than the smallest coin."""
     facts = example_facts(terms=TERMS_OF_135_99, status=Status.RECEIVED)
     for sats, expected in ((222_416, "135.99"), (111_208, "68.00"), (444_832, "271.98")):
@@ -155,7 +155,7 @@ def test_the_paid_amount_is_the_amount_where_all_of_it_came() -> None:
 
 
 def test_the_paid_amount_is_less_than_the_amount_while_a_satoshi_is_missing() -> None:
-    """A tolerance may cover the invoice. Then the figure is only rounded."""
+    """If a tolerance covers the invoice, the paid amount is only rounded."""
     facts = example_facts(terms=TERMS_OF_135_99, status=Status.UNDERPAID, outputs=(paid(222_415),))
     assert paid_amount(facts) == "135.98"
     assert paid_amount(replace(facts, status=Status.RECEIVED)) == "135.99"
@@ -169,7 +169,7 @@ def test_the_paid_amount_is_less_than_the_amount_while_a_satoshi_is_missing() ->
 def test_a_full_payment_is_never_worth_less_than_the_amount(
     amount: Decimal, price: Decimal, extra_sats: int
 ) -> None:
-    """WHMCS compares the two."""
+    """WHMCS compares `paidAmount` with `amount`."""
     sats = fiat_to_sats(amount, price)
     facts = example_facts(
         amount=str(amount),
@@ -181,8 +181,8 @@ def test_a_full_payment_is_never_worth_less_than_the_amount(
     assert extra_sats or Decimal(paid_amount(facts)) == amount
 
 
-def test_late_and_extra_money_is_in_the_sums() -> None:
-    """Replaced and dropped money is not."""
+def test_the_sums_include_late_and_extra_money() -> None:
+    """They exclude replaced and dropped money."""
     outputs = (paid(40), paid(60, txid="b", at=LATE), gone(paid(500, txid="c")))
     facts = example_facts(outputs=outputs, status=Status.EXPIRED, is_late=True)
     assert method(facts)["totalPaid"] == method(facts)["paymentMethodPaid"] == "0.00000100"
@@ -212,7 +212,7 @@ def test_amounts_have_the_decimals_of_their_currency(
 # The payment methods
 
 
-def test_the_payment_method_has_each_member_in_both_generations() -> None:
+def test_the_payment_method_has_each_member_in_both_versions() -> None:
     facts = example_facts(terms=TERMS_OF_135_99, status=Status.UNDERPAID, outputs=(paid(22_416, txid="ab"),))
     assert method(facts) == {
         "paymentMethodId": "BTC-CHAIN",
@@ -249,18 +249,18 @@ def test_without_money_the_sums_are_zero() -> None:
 
 
 def test_an_overpaid_invoice_is_due_below_zero() -> None:
-    """No link asks for more money."""
+    """No payment link asks for more money."""
     found = method(example_facts(status=Status.RECEIVED, outputs=(paid(150),)))
     assert (found["due"], found["paymentLink"]) == ("-0.00000050", "")
 
 
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.RECEIVED, Status.CONFIRMED])
 def test_only_a_new_invoice_has_a_link_to_pay(status: Status) -> None:
-    """A tolerance may cover an invoice though something is due."""
+    """A tolerance may cover an invoice although an amount is due."""
     assert method(example_facts(status=status, outputs=(paid(99),)))["paymentLink"] == ""
 
 
-def test_a_payment_is_settled_when_it_is_deep_enough() -> None:
+def test_a_payment_is_settled_at_the_required_confirmations() -> None:
     """A coinbase output needs 100 confirmations."""
     outputs = (
         paid(10, txid="a", depth=6),
@@ -283,8 +283,8 @@ def test_a_payment_is_settled_when_it_is_deep_enough() -> None:
     assert payments(facts, only_accounted=False) == [*counted, ("f-0", "0.00000060", "Invalid")]
 
 
-def test_a_settled_invoice_keeps_its_payments_settled_when_they_are_less_deep() -> None:
-    """A reorg of one block changes nothing. Extra money settles by its own depth."""
+def test_a_settled_invoice_keeps_its_payments_settled_after_a_reorg() -> None:
+    """A reorg of one block changes nothing. Extra money settles at its own confirmations."""
     outputs = (paid(100, depth=5), paid(50, txid="b", depth=2))
     facts = example_facts(status=Status.CONFIRMED, outputs=outputs)
     assert [status for *_, status in payments(facts)] == ["Settled", "Processing"]
@@ -346,7 +346,7 @@ def test_an_amount_is_rounded_to_the_decimals_of_its_currency(
         (10**63, "at most 12 digits"),
     ],
 )
-def test_another_amount_is_refused(value: object, message: str) -> None:
+def test_an_invalid_amount_is_refused(value: object, message: str) -> None:
     with pytest.raises(AmountError, match=message):
         read_amount(value, "EUR")
 
@@ -360,13 +360,13 @@ def test_a_currency_is_read_in_any_case() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", "EURO", 5, "XAU", "E" * 5000])
-def test_another_currency_is_refused(value: object) -> None:
+def test_an_invalid_currency_is_refused(value: object) -> None:
     with pytest.raises(AmountError, match="ISO 4217"):
         read_currency(value)
 
 
-def test_the_orders_name_is_text_or_a_number() -> None:
-    """Another value is none. The metadata keep it in any case."""
+def test_an_order_id_is_text_or_a_number() -> None:
+    """Any other value gives no order id. The metadata always keeps the value."""
     values = ["4711", 4711, "", None, True, 1.5, {"a": 1}, "a\0b", "x" * 501]
     names = [order_id_in({"orderId": value}) for value in values]
     assert names == ["4711", "4711", *[None] * 7]

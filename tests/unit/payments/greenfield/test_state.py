@@ -50,12 +50,12 @@ def state(**values: Any) -> str:
         ({"status": Status.CONFIRMED, "mark": Mark.INVALID, "outputs": (FULL,)}, "Invalid/Marked"),
     ],
 )
-def test_the_state_is_that_of_the_table(values: dict[str, Any], expected: str) -> None:
+def test_the_state_follows_the_table(values: dict[str, Any], expected: str) -> None:
     assert state(**values) == expected
 
 
 def test_money_after_the_confirmation_does_not_make_an_invoice_overpaid() -> None:
-    """Its additional status stays."""
+    """Its additional status does not change."""
     facts = {"status": Status.CONFIRMED, "confirmed_at": paid().first_seen_at}
     assert state(outputs=(paid(), paid(9000, at=LATE, txid="b")), **facts) == "Settled/None"
     assert state(outputs=(paid(), paid(9000, txid="b")), **facts) == "Settled/PaidOver"
@@ -86,7 +86,7 @@ def test_an_invoice_can_be_marked_as_btcpay_allows(facts: dict[str, Any], allowe
 
 @pytest.mark.parametrize("wanted", [None, "", "Complete", "New", 5, ["Settled"]])
 def test_another_mark_is_refused(wanted: object) -> None:
-    """The message has the allowed values. BTCPay no longer accepts its old names."""
+    """The message has the allowed values. BTCPay no longer accepts its old names of statuses."""
     with pytest.raises(MarkingError, match="must be Settled or Invalid for an invoice that is New"):
         read_marking(example_facts(), wanted)
 
@@ -99,7 +99,7 @@ def test_late_money_that_covers_is_accepted_by_the_mark() -> None:
     assert read_marking(accepted, "Settled") == Marking(Mark.SETTLED)
 
 
-def test_a_number_of_confirmations_has_a_speed() -> None:
-    """The answer has one of BTCPay's four names."""
+def test_a_number_of_confirmations_has_a_speed_policy() -> None:
+    """The response has one of BTCPay's four names."""
     names = [policy_of(confirmations).value for confirmations in (0, 1, 2, 3, 5, 6, 144)]
     assert names == ["HighSpeed", "MediumSpeed", *["LowMediumSpeed"] * 3, "LowSpeed", "LowSpeed"]
