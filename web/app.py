@@ -36,7 +36,7 @@ from web.html.templates import framed_problem_page, problem_page, unknown_path_p
 from web.http.asgi import RAW_PATH
 from web.http.database import Outage, Writers, connection
 from web.http.request import BrowserSession, Environ, KeyHolder, Request
-from web.http.responses import Answer, Content, Problem, unavailable
+from web.http.responses import JsonResponse, Problem, Response, unavailable
 from web.http.wsgi import (
     Callback,
     Converter,
@@ -71,7 +71,7 @@ from web.operator.layout import operator_problem_page
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
-Handler = Callable[..., Content]
+Handler = Callable[..., Response]
 Access = Callable[[Request], KeyHolder | BrowserSession | None]
 
 _PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
@@ -212,7 +212,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     return app
 
 
-def _misdirected(problem: Answer, environ: Environ) -> Content:
+def _misdirected(problem: JsonResponse, environ: Environ) -> Response:
     """Return the problem of a path or method without a route, in the form for its reader."""
     is_of_btcpay = is_greenfield(environ[RAW_PATH])
     return (greenfield_errors.misdirected if is_of_btcpay else unknown_path_page)(problem, environ)
@@ -240,29 +240,31 @@ class RequestHandler:
         """Return the function that responds to the calls of a route."""
         convert = _CONVERTERS.get(handler)
 
-        def serve(environ: Environ, parts: dict[str, str]) -> Content:
-            answer = self._respond(access, handler, environ, parts)
-            return convert(answer, environ) if convert is not None and isinstance(answer, Answer) else answer
+        def serve(environ: Environ, parts: dict[str, str]) -> Response:
+            response = self._respond(access, handler, environ, parts)
+            if convert is None or not isinstance(response, JsonResponse):
+                return response
+            return convert(response, environ)
 
         return serve
 
-    def _respond(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Content:
+    def _respond(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Response:
         """Return the handler's response, or the problem that prevented it."""
         is_write = environ["REQUEST_METHOD"] not in ("GET", "HEAD")
         try:
             check_spelling(environ)
             with connection():
                 call = Request(self.settings, self.clock(), environ, self.writers)
-                answer = handler(replace(call, caller=access(call)), **parts)
+                response = handler(replace(call, caller=access(call)), **parts)
             self.outage.end(is_write=is_write)
         except Problem as problem:
-            return problem.answer
+            return problem.response
         except TRANSIENT_ERRORS as error:
             self.outage.begin(error, is_write=is_write)
-            return (
-                health.unreadable(environ, self.settings) if handler is health.health else _NO_DATABASE.answer
-            )
+            if handler is health.health:
+                return health.unreadable(environ, self.settings)
+            return _NO_DATABASE.response
         except Exception:  # The last line of defence, because a client must never receive a traceback.
             log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
-            return internal_error().answer
-        return answer
+            return internal_error().response
+        return response
