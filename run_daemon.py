@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 import logs
-from config import EX_CONFIG, Settings, misspelt, settings_or_exit
+from config import EX_CONFIG, Settings, likely_typos, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
@@ -23,9 +23,9 @@ from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
 from daemon.health import HealthReporter
 from daemon.loop import Loop, Workers
+from daemon.node.calls import RPC_CALLS
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Feed
-from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
 from daemon.worker import start_daemon_thread
 from models.db.connection import TRANSIENT_ERRORS, DatabaseError, database, disconnect, one_line
@@ -36,7 +36,7 @@ from models.db.web_role import refuse_web_role
 from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
-STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
+STOP_SECONDS, FORCE_EXIT_SECONDS = 4.0, 4.6
 """The time that the threads have for their end, and the time until the process exits in any case.
 
 A locked database or a slow name lookup may need longer. Then the process ends as by a power cut, which loses
@@ -69,7 +69,7 @@ class SignalWaiter:
         signal.sigwait(self.SIGNALS)
         self.is_asked_for = True
         self._manager.stopping()
-        time.sleep(LAST_RESORT_SECONDS)
+        time.sleep(FORCE_EXIT_SECONDS)
         log.warning("daemon stopped in the midst of something", reason="the threads did not end in time")
         logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
@@ -89,7 +89,7 @@ def main() -> int:
         return EX_CONFIG
     os.umask(0o077)
     logs.configure(settings.log_format, settings.log_level)
-    for name, meant in misspelt(os.environ):
+    for name, meant in likely_typos(os.environ):
         log.warning("no setting", variable=name, did_you_mean=meant)
     if armed:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)

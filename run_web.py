@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 import logs
-from config import misspelt, settings_or_exit
+from config import likely_typos, settings_or_exit
 from models.db.connection import DatabaseError, disconnect
 from models.db.schema import open_database
 from models.db.web_role import refuse_missing_rights
@@ -35,7 +35,7 @@ def main() -> int:
     settings = settings_or_exit()
     manager = ServiceManager(os.environ)
     logs.configure(settings.log_format, settings.log_level)
-    for name, suggestion in misspelt(os.environ):
+    for name, suggestion in likely_typos(os.environ):
         log.warning("no setting", variable=name, did_you_mean=suggestion)
     try:
         open_database(settings.database_url.reveal())

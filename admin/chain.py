@@ -1,19 +1,19 @@
 """`manage.py chain`: the operator's choice between two chains, where the daemon must not choose."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database, yes_option
-from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import OperatorRpc
 from daemon.node.checks import network_problem
+from daemon.node.errors import OUT_OF_RANGE, NodeRefused, RpcError
 from models.block import block_at, stored_tip
 from models.command import add_chain_to_follow
 from models.daemon_status import daemon_report
 from models.output import Output
-
-BLOCK_HEIGHT_OUT_OF_RANGE = -8
 
 
 @click.group()
@@ -45,8 +45,9 @@ def follow(yes: bool, as_json: bool) -> None:
     """
     with open_settings_and_database() as settings:
         try:
-            document = _compared(OperatorRpc(settings))
-        except (Forbidden, RpcFault) as error:
+            with closing(OperatorRpc(settings)) as rpc:
+                document = _compared(rpc)
+        except (NodeRefused, RpcError) as error:
             raise CommandError(f"bitcoind's chain cannot be read: {error}") from error
         if not yes:
             click.echo(_warning(document), err=True)
@@ -98,8 +99,8 @@ def _fork_height(rpc: OperatorRpc, height: int) -> int | None:
 def _block_hash(rpc: OperatorRpc, height: int) -> str | None:
     try:
         return str(rpc.call("getblockhash", height))
-    except RpcFault as fault:
-        if fault.code == BLOCK_HEIGHT_OUT_OF_RANGE:
+    except RpcError as error:
+        if error.code == OUT_OF_RANGE:
             return None
         raise
 

@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 
 
 class Checked(click.ParamType[str]):
     """A parameter with one of the settings' types. No error quotes a `hidden` value: it may be a password."""
 
-    def __init__(self, name: str, kind: Kind[str], *, hidden: bool = False) -> None:
+    def __init__(self, name: str, type_: SettingType[str], *, hidden: bool = False) -> None:
         self.name = name
-        self._kind = kind
+        self._type = type_
         self._hidden = hidden
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -20,7 +20,7 @@ class Checked(click.ParamType[str]):
         try:
             if not value.isprintable():
                 raise InvalidValue("has control characters")
-            return self._kind.read(value)
+            return self._type.read(value)
         except InvalidValue as wrong:
             shown = "the value" if self._hidden else ascii(value[:80])
-            self.fail(f"{shown} {wrong}; allowed: {self._kind.allowed}", param, ctx)
+            self.fail(f"{shown} {wrong}; allowed: {self._type.allowed}", param, ctx)

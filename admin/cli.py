@@ -12,6 +12,7 @@ import peewee
 
 from admin.terminal import is_interactive, printable
 from config import EX_CONFIG, Settings, SettingsError, load_settings
+from daemon.node.errors import BitcoindError, RpcError
 from models.db.connection import TRANSIENT_ERRORS, DatabaseError, disconnect, one_line
 from models.db.schema import open_database
 from models.db.web_role import lacks_right
@@ -39,26 +40,34 @@ class WrongSettings(CommandError):
     exit_code = EX_CONFIG
 
     def __init__(self, error: SettingsError) -> None:
-        super().__init__("; ".join(map(str, error.faults)))
-        self._faults = error.faults
+        super().__init__("; ".join(map(str, error.errors)))
+        self._errors = error.errors
 
     def show(self, file: IO[Any] | None = None) -> None:
-        for fault in self._faults:
-            click.echo(f"nodetill: {fault}", file=file, err=file is None)
+        for each in self._errors:
+            click.echo(f"nodetill: {each}", file=file, err=file is None)
 
 
 class Commands(click.Group):
     """The group of all commands. With --json an error is also printed as a JSON document."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and raise its errors."""
+        """Run the command, and raise its errors. An error of bitcoind becomes a CommandError."""
         wants_json = "--json" in ctx.args
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except click.ClickException as error:
             if wants_json:
                 print_json({"error": error.format_message()})
             raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RpcError as error:
+            raise CommandError(f"bitcoind refused {error.method}: {error}") from error
+        except BitcoindError as error:
+            raise CommandError(str(error)) from error
 
 
 def read_settings() -> Settings:

@@ -18,7 +18,7 @@ from admin.cli import (
 )
 from admin.seller.choice import any_seller, optional_seller_argument, seller_argument, seller_named
 from admin.terminal import readable_time, table
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.api_key import (
     MAX_LABEL_CHARACTERS,
     REFERENCE,
@@ -63,8 +63,8 @@ def _read_permission(_context: click.Context, _parameter: click.Parameter, names
         raise click.BadParameter(str(error)) from None
 
 
-_LABEL_KIND = Kind(_read_label, f"one line of up to {MAX_LABEL_CHARACTERS} characters")
-_REFERENCE_KIND = Kind(_read_reference, "key_ and 16 letters and digits, as key list prints it")
+_LABEL_TYPE = SettingType(_read_label, f"one line of up to {MAX_LABEL_CHARACTERS} characters")
+_REFERENCE_TYPE = SettingType(_read_reference, "key_ and 16 letters and digits, as key list prints it")
 
 
 @click.group()
@@ -81,7 +81,7 @@ def key() -> None:
 @key.command()
 @seller_argument
 @click.option(
-    "--label", type=Checked("text", _LABEL_KIND), default="", help="A name for yourself, such as WooCommerce."
+    "--label", type=Checked("text", _LABEL_TYPE), default="", help="A name for yourself, such as WooCommerce."
 )
 @click.option(
     "--permission",
@@ -155,7 +155,7 @@ def list_(seller_id: str | None, with_stopped: bool, as_json: bool) -> None:
 
 
 @key.command("revoke")
-@click.argument("reference", metavar="KEY_ID", type=Checked("id", _REFERENCE_KIND, hidden=True))
+@click.argument("reference", metavar="KEY_ID", type=Checked("id", _REFERENCE_TYPE, hidden=True))
 @yes_option
 @json_option
 def revoke_(reference: str, yes: bool, as_json: bool) -> None:

@@ -22,11 +22,12 @@ from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
 from models.link import Link, link_by_reference
 from models.queries.late_requests import LateRequest, late_requests
+from models.queries.link_search import LinkSearch, LinkState, link_count, newest_links
 from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import PaymentLink
-from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
+from web.api.links import documents_of_links, stored_link_document
 from web.api.new_link import end_link, make_link
 
 MAX_LISTED = 200
@@ -98,23 +99,34 @@ def create(
 
 
 @link.command("list")
+@click.option(
+    "--state", type=click.Choice([each.value for each in LinkState]), help="Only links in this state."
+)
+@click.option("--search", "text", metavar="TEXT", help="An id, or a part of a title, an order or a note.")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="The maximum number."
 )
 @json_option
-def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
+def list_(state: str | None, text: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
     """List payment links, the newest first, each with the money that it received.
+
+    An unpaid link is neither paid nor closed. The last line has the number of links if the list is shorter.
 
     \b
     manage.py link list
+    manage.py link list --state overdue
     manage.py link list --seller company1 --json
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings, snapshot():
-        rows, _ = links_page(read_form(LinkFilters, {"limit": str(limit)}), seller_id)
-        found = documents_of_links(rows, settings, now)
-    answer(found, _table(found) if found else "There are no links.", as_json)
+        search = LinkSearch(seller_id=seller_id, state=LinkState(state) if state else None, text=text)
+        found = documents_of_links(newest_links(search, now, limit), settings, now)
+        total = link_count(search, now)
+    shown = _table(found) if found else "There are no such links."
+    if total > len(found):
+        shown = f"{shown}\n{len(found):,} of {total:,} links"
+    answer(found, shown, as_json)
 
 
 @link.command()

@@ -6,12 +6,13 @@ import json
 import secrets
 import struct
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
+from daemon.node.rpc import Rpc
 from payments.transaction import outpoint, parse_transaction
 from regtest.node import RegtestNode
 
@@ -30,6 +31,7 @@ COINS_A_BLOCK = 20_000
 """The outputs of one transaction, of 43 bytes each."""
 
 BATCH_SIZE = 500
+ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Load:
     def __init__(self, node: RegtestNode, coin_count: int) -> None:
         """Mine `coin_count` coins: as many as are spent between two blocks."""
         self.node = node
-        self._rpc = Rpc(node.admin_url)
+        self._rpc = Rpc(node.url, node.cookie_file.read_text, ANSWER_SECONDS)
+        self._begun: Begun | None = None
         descriptor = f"raw({COIN_SCRIPT.hex()})"
         starts = range(0, coin_count, COINS_A_BLOCK)
         blocks = self._rpc.call("generatetodescriptor", 100 + len(starts), descriptor)
@@ -95,18 +98,19 @@ class Load:
 
     def begin_submit(self, raw: bytes) -> None:
         """Send a transaction to the mempool; `finish` waits for the response."""
-        self._rpc.send("sendrawtransaction", raw.hex())
+        self._begun = Begun(self.node, "sendrawtransaction", raw.hex())
 
     def begin_mine(self) -> None:
         """Start to mine the mempool; `finish` waits for the response."""
-        self._rpc.send("generatetodescriptor", 1, f"raw({COIN_SCRIPT.hex()})")
+        self._begun = Begun(self.node, "generatetodescriptor", 1, f"raw({COIN_SCRIPT.hex()})")
         # The coins take turns: each payment leaves its coin smaller.
         self._coins = self._change + self._coins
         self._change = []
 
-    def finish(self) -> Any:
-        """Return the result of the call that was begun."""
-        return self._rpc.receive()
+    def finish(self) -> None:
+        """Wait for the response to the call that was begun."""
+        assert self._begun is not None, "no call was begun"
+        self._begun.finish()
 
     def height(self) -> int:
         """Return the height of the node's tip."""
@@ -122,48 +126,25 @@ class Load:
         return self._rpc.batch("getblockhash", [[h] for h in range(height - count + 1, height + 1)])
 
     def close(self) -> None:
+        self._rpc.close()
         self.node.stop()
 
 
-class Rpc:
-    """bitcoind's JSON-RPC on one connection, with a method to send and another to receive."""
+class Begun:
+    """A call of bitcoind whose response is read later, so that its reading disturbs no measurement."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
-        self._headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
-        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
+    def __init__(self, node: RegtestNode, method: str, *parameters: Any) -> None:
+        credentials = base64.b64encode(node.cookie_file.read_bytes()).decode()
+        self._connection = http.client.HTTPConnection("127.0.0.1", node.rpc_port, timeout=ANSWER_SECONDS)
+        body = json.dumps({"method": method, "params": parameters, "id": 0})
+        self._connection.request("POST", "/", body, {"Authorization": f"Basic {credentials}"})
 
-    def call(self, method: str, *parameters: Any) -> Any:
-        """Call a method, and return its result."""
-        self.send(method, *parameters)
-        return self.receive()
-
-    def call_again(self, method: str, *parameters: Any) -> Any:
-        """Call a method on the connection of the call before, which must be less than 30 s ago."""
-        self._request(_request(method, parameters))
-        return self.receive()
-
-    def send(self, method: str, *parameters: Any) -> None:
-        """Send a call; `receive` returns its result."""
-        self._post(_request(method, parameters))
-
-    def receive(self) -> Any:
-        """Return the result of the call that was sent."""
-        return _result(json.loads(self._connection.getresponse().read()))
-
-    def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        """Call a method many times, and return the results."""
-        self._post([_request(method, parameters) for parameters in calls])
-        return [_result(answer) for answer in json.loads(self._connection.getresponse().read())]
-
-    def _post(self, document: Any) -> None:
-        # bitcoind closes a connection that was idle for 30 s; http.client then makes a new one.
-        self._connection.close()
-        self._request(document)
-
-    def _request(self, document: Any) -> None:
-        self._connection.request("POST", "/", json.dumps(document), self._headers)
+    def finish(self) -> None:
+        """Wait for the response. Raise RuntimeError for an error."""
+        with closing(self._connection):
+            answer = json.loads(self._connection.getresponse().read())
+        if answer["error"] is not None:
+            raise RuntimeError(f"bitcoind refused: {answer['error']}")
 
 
 def signed(coin: Coin, outputs: Sequence[tuple[int, bytes]]) -> bytes:
@@ -184,13 +165,3 @@ def foreign_weight() -> int:
     outputs = [(FOREIGN_SATS, COIN_SCRIPT), (FOREIGN_SATS, random_script())]
     size, witness_size = len(signed(Coin(bytes(36), 0), outputs)), len(COIN_WITNESS) + 2
     return size * 4 - witness_size * 3
-
-
-def _request(method: str, parameters: Sequence[Any]) -> dict[str, Any]:
-    return {"jsonrpc": "1.0", "id": 0, "method": method, "params": list(parameters)}
-
-
-def _result(answer: dict[str, Any]) -> Any:
-    if answer["error"] is not None:
-        raise RuntimeError(f"bitcoind refused: {answer['error']}")
-    return answer["result"]

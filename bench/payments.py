@@ -10,8 +10,10 @@ from queue import SimpleQueue
 from socket import socket
 from statistics import median
 
+from bitcoinrpc.authproxy import AuthServiceProxy
+
 from bench.ledger import Ledger
-from bench.load import Load, Rpc
+from bench.load import Load
 from bench.observer import MAX_WAIT_SECONDS, Subscriber, Watcher
 from bench.process import DAEMON_MEBIBYTES, memory_rows, peak_memory, wait_until_quiet
 from bench.report import Row, spread, within
@@ -104,7 +106,7 @@ def _measure(
     load: Load, site: Site, ledger: Ledger, requests: list[Request], seller: Seller, found: Figures
 ) -> None:
     """Pay the requests one after another; between two of them, measure the bare subscriber."""
-    rpc = Rpc(load.node.admin_url)
+    rpc = AuthServiceProxy(load.node.admin_url)
     with (
         closing(Subscriber("rawtx", load.node.zmq_rawtx)) as subscriber,
         closing(Watcher(site.database)) as watcher,
@@ -121,13 +123,13 @@ def _measure(
 
 
 def _measure_bare(
-    load: Load, subscriber: Subscriber, rpc: Rpc, ledger: Ledger, seller: Seller, found: Figures
+    load: Load, subscriber: Subscriber, rpc: AuthServiceProxy, ledger: Ledger, seller: Seller, found: Figures
 ) -> None:
     raw = load.foreign()
-    rpc.call("uptime")
+    rpc.uptime()
     came = _send(load, subscriber, raw)
     transaction = parse_transaction(raw)
-    rpc.call_again("getmempoolentry", transaction.txid)
+    rpc.getmempoolentry(transaction.txid)
     ledger.store(transaction)
     found.bare_stored.append(time.perf_counter() - came)
     seller.call(bytes(BODY_BYTES))

@@ -3,7 +3,7 @@
 from config.hosts import HostList
 from config.proxy import Proxy
 from config.reader import SettingsError, variable_name
-from config.settings import EX_CONFIG, Settings, load_settings, misspelt, settings_or_exit
+from config.settings import EX_CONFIG, Settings, likely_typos, load_settings, settings_or_exit
 from config.types import Maildir, Secret, SmtpServer
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SmtpServer",
+    "likely_typos",
     "load_settings",
-    "misspelt",
     "settings_or_exit",
     "variable_name",
 ]

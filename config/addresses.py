@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from config.types import InvalidValue, Kind, Maildir, Secret, SmtpServer, path_from
+from config.types import InvalidValue, Maildir, Secret, SettingType, SmtpServer, path_from
 
 MAX_SOCKET_PATH_BYTES = 100
 """unix(7) allows a few more."""
@@ -35,7 +35,7 @@ _MAIL_DOMAIN = re.compile(
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?")
 
 
-def host_name() -> Kind[str]:
+def host_name() -> SettingType[str]:
     """Return the type of a host of this machine to listen on."""
 
     def read(text: str) -> str:
@@ -44,10 +44,10 @@ def host_name() -> Kind[str]:
         check_host(text)
         return text
 
-    return Kind(read, "a host name or an IP address of this machine, without a port or brackets")
+    return SettingType(read, "a host name or an IP address of this machine, without a port or brackets")
 
 
-def email_address() -> Kind[str]:
+def email_address() -> SettingType[str]:
     def read(text: str) -> str:
         mailbox, at, domain = text.rpartition("@")
         if not domain.isascii():
@@ -59,10 +59,10 @@ def email_address() -> Kind[str]:
             raise InvalidValue("has an IP address for a domain")
         return text
 
-    return Kind(read, "one email address in ASCII, without a name", "till@example.com")
+    return SettingType(read, "one email address in ASCII, without a name", "till@example.com")
 
 
-def support_contact() -> Kind[str]:
+def support_contact() -> SettingType[str]:
     """Return the type of an address that a page links to, so that customers can write to the shop."""
     mailbox = email_address()
 
@@ -73,10 +73,10 @@ def support_contact() -> Kind[str]:
         return text
 
     allowed = "one email address in ASCII, or an address that starts with http:// or https://"
-    return Kind(read, allowed, "help@shop.example")
+    return SettingType(read, allowed, "help@shop.example")
 
 
-def database_url() -> Kind[Secret]:
+def database_url() -> SettingType[Secret]:
     def read(text: str) -> Secret:
         if text.startswith("sqlite:"):
             _check_sqlite(text)
@@ -84,10 +84,10 @@ def database_url() -> Kind[Secret]:
             _check_postgresql(text)
         return Secret(text)
 
-    return Kind(read, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+    return SettingType(read, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
 
 
-def rpc_url() -> Kind[Secret]:
+def rpc_url() -> SettingType[Secret]:
     def read(text: str) -> Secret:
         parts = split_address(text, "http", "https")
         if parts.path.strip("/") or parts.query or parts.fragment:
@@ -98,10 +98,10 @@ def rpc_url() -> Kind[Secret]:
         return Secret(text)
 
     allowed = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
-    return Kind(read, allowed, "http://nodetill:PASSWORD@127.0.0.1:8332")
+    return SettingType(read, allowed, "http://nodetill:PASSWORD@127.0.0.1:8332")
 
 
-def zmq_address() -> Kind[str | None]:
+def zmq_address() -> SettingType[str | None]:
     """Return the type of bitcoind's feed. bitcoin.conf writes unix:/path for libzmq's ipc:///path.
 
     The value is None for the word auto, with which bitcoind names the address itself.
@@ -122,10 +122,10 @@ def zmq_address() -> Kind[str | None]:
         return text
 
     allowed = "tcp://HOST:PORT, unix:/PATH or ipc:///PATH, as bitcoin.conf has it, or auto"
-    return Kind(read, allowed, "tcp://127.0.0.1:28332")
+    return SettingType(read, allowed, "tcp://127.0.0.1:28332")
 
 
-def http_url() -> Kind[str]:
+def http_url() -> SettingType[str]:
     """Return the type of an address to which Nodetill sends requests as it stands."""
 
     def read(text: str) -> str:
@@ -136,10 +136,12 @@ def http_url() -> Kind[str]:
             )
         return text
 
-    return Kind(read, "an address that starts with http:// or https://", "https://rates.example.com/btc")
+    return SettingType(
+        read, "an address that starts with http:// or https://", "https://rates.example.com/btc"
+    )
 
 
-def base_url() -> Kind[str]:
+def base_url() -> SettingType[str]:
     """Return the type of an address that paths are added to. The value has no slash at its end."""
 
     def read(text: str) -> str:
@@ -158,10 +160,10 @@ def base_url() -> Kind[str]:
         return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
 
     allowed = "http://HOST:PORT or https://HOST, with a path if there is one"
-    return Kind(read, allowed, "https://pay.example.com")
+    return SettingType(read, allowed, "https://pay.example.com")
 
 
-def explorer_url() -> Kind[str]:
+def explorer_url() -> SettingType[str]:
     """Return the type of a link to a transaction. The value is "" for the word off, which means no links."""
 
     def read(text: str) -> str:
@@ -177,10 +179,10 @@ def explorer_url() -> Kind[str]:
     allowed = (
         "an http:// or https:// address with {txid} where the transaction's id goes, or off for no links"
     )
-    return Kind(read, allowed, "https://mempool.space/tx/{txid}")
+    return SettingType(read, allowed, "https://mempool.space/tx/{txid}")
 
 
-def mail_url() -> Kind[SmtpServer | Maildir]:
+def mail_url() -> SettingType[SmtpServer | Maildir]:
     def read(text: str) -> SmtpServer | Maildir:
         if not text.startswith("maildir:"):
             return _smtp_server(split_address(text, "smtp", "smtps", others=("maildir:",)))
@@ -195,7 +197,7 @@ def mail_url() -> Kind[SmtpServer | Maildir]:
         "smtp://USER:PASSWORD@HOST:PORT (and ?starttls=never after it for no TLS), "
         "smtps://USER:PASSWORD@HOST:PORT, or maildir:PATH"
     )
-    return Kind(read, allowed, "smtp://till:PASSWORD@mail.example.com:587")
+    return SettingType(read, allowed, "smtp://till:PASSWORD@mail.example.com:587")
 
 
 def check_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from config.addresses import check_host
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -24,14 +24,14 @@ class HostList:
         return _plain(host) in self.names
 
 
-def host_list() -> Kind[HostList]:
+def host_list() -> SettingType[HostList]:
     def read(text: str) -> HostList:
         entries = [entry.strip() for entry in text.split(",")]
         networks = {entry: _network(entry) for entry in entries}
         names = frozenset(_plain(entry) for entry, network in networks.items() if network is None)
         return HostList(names, tuple(network for network in networks.values() if network is not None))
 
-    return Kind(
+    return SettingType(
         read,
         "host names, IP addresses and networks with commas between them, without ports",
         "shop.internal,10.0.0.0/8,fd00::/8",

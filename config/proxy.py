@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from config.addresses import ENCODE, credentials, split_address
-from config.types import InvalidValue, Kind, Secret
+from config.types import InvalidValue, Secret, SettingType
 
 MAX_CREDENTIAL_BYTES = 255
 """RFC 1929 2."""
@@ -23,7 +23,7 @@ class Proxy:
     password: Secret | None = None
 
 
-def proxy_url() -> Kind[Proxy]:
+def proxy_url() -> SettingType[Proxy]:
     def read(text: str) -> Proxy:
         parts = _split(text)
         if parts.port is None:
@@ -36,7 +36,7 @@ def proxy_url() -> Kind[Proxy]:
         )
 
     allowed = "socks5h://HOST:PORT or socks5h://USER:PASSWORD@HOST:PORT"
-    return Kind(read, allowed, EXAMPLE)
+    return SettingType(read, allowed, EXAMPLE)
 
 
 def is_onion(host: str) -> bool:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from config.addresses import http_url
-from config.types import CUSTOM_SOURCE, PUBLIC_SOURCES, InvalidValue, Kind, Secret
+from config.types import CUSTOM_SOURCE, PUBLIC_SOURCES, InvalidValue, Secret, SettingType
 from payments.money import currency_codes
 
 CURRENCY, CURRENCY_LOWER = "{currency}", "{currency_lower}"
-MOST_CURRENCIES = 20
+MAX_CURRENCIES = 20
 """Each currency is a request of its own."""
 
 _KRAKEN_PAIRS = "XXBTZEUR,XXBTZUSD,XXBTZGBP,XXBTZCAD,XXBTZJPY,XBTAUD,XBTCHF"
@@ -41,7 +41,7 @@ class Header:
     value: Secret
 
 
-def address(source: str) -> tuple[str, Kind[str], str]:
+def address(source: str) -> tuple[str, SettingType[str], str]:
     """Return the default, the type and the meaning of the setting for the address of a source."""
     if source == CUSTOM_SOURCE:
         meaning = "The address of prices of your own choice, with {currency} if each currency has an address"
@@ -49,12 +49,12 @@ def address(source: str) -> tuple[str, Kind[str], str]:
     return _ADDRESSES[source], http_url(), f"The address of {source}'s prices"
 
 
-def header(source: str) -> tuple[str, Kind[Header], str]:
+def header(source: str) -> tuple[str, SettingType[Header], str]:
     """Return the default, the type and the meaning of the setting for the header of a source."""
     return "", _header(), f"A header for {source}, such as an API key, as NAME: VALUE"
 
 
-def price_path() -> Kind[tuple[str, ...]]:
+def price_path() -> SettingType[tuple[str, ...]]:
     """Return the type of the names and numbers that lead to a price in a JSON document."""
 
     def read(text: str) -> tuple[str, ...]:
@@ -64,14 +64,14 @@ def price_path() -> Kind[tuple[str, ...]]:
         _check_braces(text)
         return steps
 
-    return Kind(
+    return SettingType(
         read,
         "names and numbers with dots between them, and {currency} for a currency's code",
         "data.{currency}.last",
     )
 
 
-def currency_list() -> Kind[tuple[str, ...]]:
+def currency_list() -> SettingType[tuple[str, ...]]:
     def read(text: str) -> tuple[str, ...]:
         codes = tuple(code.strip() for code in text.split(","))
         if "" in codes:
@@ -80,11 +80,13 @@ def currency_list() -> Kind[tuple[str, ...]]:
             raise InvalidValue("has an entry that is no currency's code of ISO 4217 in capital letters")
         if len(set(codes)) < len(codes):
             raise InvalidValue("has a currency twice")
-        if len(codes) > MOST_CURRENCIES:
+        if len(codes) > MAX_CURRENCIES:
             raise InvalidValue("has too many currencies, and each is a request of its own")
         return codes
 
-    return Kind(read, f"up to {MOST_CURRENCIES} codes of currencies with commas between them", "EUR,USD")
+    return SettingType(
+        read, f"up to {MAX_CURRENCIES} codes of currencies with commas between them", "EUR,USD"
+    )
 
 
 def has_currency(text: str) -> bool:
@@ -96,7 +98,7 @@ def with_currency(text: str, code: str) -> str:
     return text.replace(CURRENCY, code).replace(CURRENCY_LOWER, code.lower())
 
 
-def _address_template() -> Kind[str]:
+def _address_template() -> SettingType[str]:
     plain = http_url()
 
     def read(text: str) -> str:
@@ -104,7 +106,7 @@ def _address_template() -> Kind[str]:
         plain.read(with_currency(text, "EUR"))
         return text
 
-    return Kind(read, plain.allowed, "https://rates.example.com/btc/{currency}")
+    return SettingType(read, plain.allowed, "https://rates.example.com/btc/{currency}")
 
 
 def _check_braces(text: str) -> None:
@@ -112,7 +114,7 @@ def _check_braces(text: str) -> None:
         raise InvalidValue("has braces other than those of {currency} (EUR) and {currency_lower} (eur)")
 
 
-def _header() -> Kind[Header]:
+def _header() -> SettingType[Header]:
     def read(text: str) -> Header:
         name, colon, value = text.partition(":")
         value = value.strip()
@@ -126,4 +128,4 @@ def _header() -> Kind[Header]:
             raise InvalidValue("has a value that is not ASCII")
         return Header(name, Secret(value))
 
-    return Kind(read, "NAME: VALUE", "x-cg-demo-api-key: YOUR-KEY")
+    return SettingType(read, "NAME: VALUE", "x-cg-demo-api-key: YOUR-KEY")

@@ -13,42 +13,39 @@ from typing import Any
 from dotenv.parser import parse_stream
 
 from config.file_permissions import may_others_write
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 
 ENVIRONMENT, ENV_FILE, FILE, DEFAULT = "environment", ".env", "file", "default"
-LONGEST_VALUE = 65_536  # characters, of a value and of its file, so that even /dev/zero does no harm
+MAX_CHARACTERS = 65_536  # characters, of a value and of its file, so that even /dev/zero does no harm
 
 
-def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidden: bool = False) -> Any:
+def setting(
+    default: str, type_: SettingType[Any], meaning: str, *, name: str = "", hidden: bool = False
+) -> Any:
     """Return a row of the table. `default` is text, or "" for none. No error quotes a `hidden` value.
 
     `name` is the variable's name where that differs from the attribute's name in upper case.
     """
     return field(
-        metadata={"default": default, "kind": kind, "meaning": meaning, "name": name, "hidden": hidden}
+        metadata={"default": default, "type": type_, "meaning": meaning, "name": name, "hidden": hidden}
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An error in a variable, and what the variable allows. `example` is a value that works."""
+class SettingError(ValueError):
+    """A variable is wrong. The text has the allowed values, and `example`, a value that works."""
 
-    variable: str
-    problem: str
-    allowed: str
-    example: str = ""
-
-    def __str__(self) -> str:
-        example = f"; for example {self.variable}={self.example}" if self.example else ""
-        return f"{self.variable}: {self.problem}; allowed: {self.allowed}{example}"
+    def __init__(self, variable: str, problem: str, allowed: str, example: str = "") -> None:
+        self.example = example
+        shown = f"; for example {variable}={example}" if example else ""
+        super().__init__(f"{variable}: {problem}; allowed: {allowed}{shown}")
 
 
 class SettingsError(ValueError):
-    """The settings are wrong. `faults` has every error, and none of them holds a secret."""
+    """The settings are wrong. `errors` has the error of each variable, and none of them holds a secret."""
 
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(map(str, faults)))
-        self.faults = tuple(faults)
+    def __init__(self, errors: list[SettingError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = tuple(errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +63,20 @@ def variable_name(row: Field[Any]) -> str:
 
 def read_values(
     rows: Iterable[Field[Any]], environ: Mapping[str, str], directory: Path
-) -> tuple[dict[str, Any], list[Fault]]:
+) -> tuple[dict[str, Any], list[SettingError]]:
     """Return the values by attribute, None for an unset one without a default, and all errors."""
     rows = list(rows)
-    in_file, faults = _env_file(directory / ".env")
-    for name, meant in slips(in_file, rows):
-        faults.append(Fault(name, "is not a setting", f"{meant}, if that is the meaning"))
+    in_file, errors = _env_file(directory / ".env")
+    for name, meant in near_names(in_file, rows):
+        errors.append(SettingError(name, "is not a setting", f"{meant}, if that is the meaning"))
     values: dict[str, Any] = {}
     sources = {ENVIRONMENT: environ, ENV_FILE: in_file}
     for row in rows:
         try:
             values[row.name] = _value(row, _origin(row, sources, directory).text)
-        except _Found as found:
-            faults.append(found.fault)
-    return values, faults
+        except SettingError as error:
+            errors.append(error)
+    return values, errors
 
 
 def origins(rows: Iterable[Field[Any]], environ: Mapping[str, str], directory: Path) -> dict[str, Origin]:
@@ -88,27 +85,21 @@ def origins(rows: Iterable[Field[Any]], environ: Mapping[str, str], directory: P
     return {row.name: _origin(row, sources, directory) for row in rows}
 
 
-class _Found(Exception):
-    def __init__(self, *words: str) -> None:
-        super().__init__()
-        self.fault = Fault(*words)
-
-
 def _value(row: Field[Any], text: str) -> Any:
-    name, kind = variable_name(row), row.metadata["kind"]
+    name, type_ = variable_name(row), row.metadata["type"]
     if not text:
         return None
     try:
-        if len(text) > LONGEST_VALUE:
+        if len(text) > MAX_CHARACTERS:
             raise InvalidValue("is far too long")
         # This check also refuses bytes that are not UTF-8, because Python decodes them as lone surrogates.
         if not text.isprintable():
             raise InvalidValue("has characters that can't be printed, such as the end of a line")
-        return kind.read(text)
+        return type_.read(text)
     except InvalidValue as wrong:
         shown = "the value" if row.metadata["hidden"] else ascii(text[:80])
-        example = kind.example or row.metadata["default"]
-        raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None
+        example = type_.example or row.metadata["default"]
+        raise SettingError(name, f"{shown} {wrong}", type_.allowed, example) from None
 
 
 def _origin(row: Field[Any], sources: Mapping[str, Mapping[str, str]], directory: Path) -> Origin:
@@ -117,7 +108,7 @@ def _origin(row: Field[Any], sources: Mapping[str, Mapping[str, str]], directory
     for source, variables in sources.items():
         text, path = variables.get(name, ""), variables.get(f"{name}_FILE", "")
         if text and path:
-            raise _Found(name, f"is set beside {name}_FILE", "one of the two")
+            raise SettingError(name, f"is set beside {name}_FILE", "one of the two")
         if path:
             return Origin(_content(f"{name}_FILE", directory / path), FILE, path)
         if text:
@@ -129,41 +120,43 @@ def _content(variable: str, path: Path) -> str:
     allowed = "the path of a readable file with the value in it"
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(LONGEST_VALUE + 2).removesuffix("\n")
+            text = file.read(MAX_CHARACTERS + 2).removesuffix("\n")
     except (OSError, ValueError) as error:
-        raise _Found(variable, f"{str(path)!a} can't be read ({_reason(error)})", allowed) from None
+        raise SettingError(variable, f"{str(path)!a} can't be read ({_reason(error)})", allowed) from None
     if not text:
-        raise _Found(variable, f"{str(path)!a} is empty", allowed)
+        raise SettingError(variable, f"{str(path)!a} is empty", allowed)
     return text
 
 
-def _env_file(path: Path) -> tuple[dict[str, str], list[Fault]]:
+def _env_file(path: Path) -> tuple[dict[str, str], list[SettingError]]:
     """Return the file's variables, and an error for each line that can't be read."""
     values: dict[str, str] = {}
-    faults: list[Fault] = []
+    errors: list[SettingError] = []
     allowed = "lines of NAME=value, in UTF-8, such as CONFIRMATIONS=6"
     try:
         if may_others_write(path):
             allowed = f"a file of your own that nobody else can write (chmod go-w {path})"
-            return {}, [Fault(".env", "can be written by other users, so it is not trusted", allowed)]
+            return {}, [SettingError(".env", "can be written by other users, so it is not trusted", allowed)]
         with path.open(encoding="utf-8-sig") as file:
             for binding in parse_stream(file):
                 if binding.error or (binding.key and binding.value is None):
-                    faults.append(Fault(".env", f"line {binding.original.line} is not NAME=value", allowed))
+                    errors.append(
+                        SettingError(".env", f"line {binding.original.line} is not NAME=value", allowed)
+                    )
                 elif binding.key:
                     values[binding.key] = binding.value or ""
     except FileNotFoundError:
         return {}, []
     except (OSError, ValueError) as error:
-        faults.append(Fault(".env", f"can't be read ({_reason(error)})", allowed))
-    return values, faults
+        errors.append(SettingError(".env", f"can't be read ({_reason(error)})", allowed))
+    return values, errors
 
 
 def _reason(error: OSError | ValueError) -> str:
     return str(error.strerror) if isinstance(error, OSError) else "not UTF-8 text"
 
 
-def slips(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
+def near_names(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
     """Yield each name that is no setting but almost a setting's name, with the setting's name."""
     settings = [variable_name(row) for row in rows]
     known = [*settings, *(f"{name}_FILE" for name in settings)]

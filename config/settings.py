@@ -13,13 +13,12 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from config import addresses, hosts
+from config import addresses, hosts, types
 from config import rates as rate_rows
-from config import types as kinds
 from config.hosts import HostList
 from config.proxy import Proxy, proxy_url
 from config.rates import Header
-from config.reader import Fault, SettingsError, read_values, setting, slips
+from config.reader import SettingError, SettingsError, near_names, read_values, setting
 from config.types import CUSTOM_SOURCE, DEFAULT_SOURCES, SOURCES, Maildir, RateSources, Secret, SmtpServer
 
 EX_CONFIG = 78  # sysexits.h
@@ -44,12 +43,12 @@ class Settings:
     )
     bitcoind_cookie_file: Path | None = setting(
         "",
-        kinds.file_path("/home/bitcoin/.bitcoin/.cookie"),
+        types.file_path("/home/bitcoin/.bitcoin/.cookie"),
         "bitcoind's cookie file; by default the RPC port's usual path, if bitcoind is on this machine",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
-        kinds.plain_text("the name of a wallet, as bitcoin-cli listwallets shows it"),
+        types.plain_text("the name of a wallet, as bitcoin-cli listwallets shows it"),
         "The wallet in bitcoind that makes addresses, hot or watch-only",
     )
     # None stands for auto in both.
@@ -65,21 +64,21 @@ class Settings:
     )
     bitcoind_rest: str = setting(
         "auto",
-        kinds.choice("auto", "off"),
+        types.choice("auto", "off"),
         "auto reads blocks by REST where bitcoind has rest=1, else by RPC; off always reads them by RPC",
     )
     address_type: str = setting(
         "bech32",
-        kinds.choice("bech32", "bech32m", "p2sh-segwit", "legacy"),
+        types.choice("bech32", "bech32m", "p2sh-segwit", "legacy"),
         "The type of that wallet's new addresses: bech32, bech32m, p2sh-segwit or legacy",
     )
     address_pool: int = setting(
         "500",
-        kinds.whole_number(1, 100_000),
+        types.whole_number(1, 100_000),
         "The number of free addresses that are kept ready in each wallet in use",
     )
     web_host: str = setting("127.0.0.1", addresses.host_name(), "The address on which the web server listens")
-    web_port: int = setting("8080", kinds.whole_number(1, 65_535), "The port on which the web server listens")
+    web_port: int = setting("8080", types.whole_number(1, 65_535), "The port on which the web server listens")
     public_url: str = setting(
         "",
         addresses.base_url(),
@@ -87,36 +86,36 @@ class Settings:
     )
     confirmations: int = setting(
         "6",
-        kinds.whole_number(0, 144),
+        types.whole_number(0, 144),
         "The confirmations that a payment needs if its request has no number",
     )
     confirmations_minimum: int = setting(
         "0",
-        kinds.whole_number(0, 144),
+        types.whole_number(0, 144),
         "The fewest confirmations that any payment needs, also if its request or CONFIRMATIONS has fewer",
     )
     # A request may choose 60 seconds or more (docs/spec.md 4). A test on regtest may need fewer.
     payment_expiry: int = setting(
-        "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
+        "900", types.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )
     monitoring_period: int = setting(
         "604800",
-        kinds.whole_number(0, 10 * YEAR, " of seconds"),
+        types.whole_number(0, 10 * YEAR, " of seconds"),
         "Seconds after expiry for which a request stays open for late money",
     )
     underpayment_tolerance: Decimal = setting(
         "0",
-        kinds.percent(Decimal(50), highest_allowed=True),
+        types.percent(Decimal(50), highest_allowed=True),
         "The percentage of an amount that may be missing",
     )
     late_payments: str = setting(
         "review",
-        kinds.choice("review", "accept"),
+        types.choice("review", "accept"),
         "Late money: review leaves the decision to the operator, accept counts the money",
     )
     rates: RateSources = setting(
         ",".join(DEFAULT_SOURCES),
-        kinds.rate_sources(),
+        types.rate_sources(),
         "The sources of prices, or prices of your own: fixed:EUR=50000,USD=54000",
         name="RATE_SOURCES",
     )
@@ -145,16 +144,16 @@ class Settings:
     rate_header_coingecko: Header | None = setting(*rate_rows.header("coingecko"), hidden=True)
     rate_header_custom: Header | None = setting(*rate_rows.header("custom"), hidden=True)
     rate_refresh: int = setting(
-        "60", kinds.whole_number(1, 86_400, " of seconds"), "Seconds between two requests for rates"
+        "60", types.whole_number(1, 86_400, " of seconds"), "Seconds between two requests for rates"
     )
     rate_max_age: int = setting(
         "600",
-        kinds.whole_number(1, 86_400, " of seconds"),
+        types.whole_number(1, 86_400, " of seconds"),
         "Seconds after which a rate is too old; not less than RATE_REFRESH",
     )
     rate_spread: Decimal = setting(
         "0",
-        kinds.percent(Decimal(100), highest_allowed=False),
+        types.percent(Decimal(100), highest_allowed=False),
         "The percentage that is taken off the price, in the merchant's favour",
     )
     mail: SmtpServer | Maildir = setting(
@@ -183,7 +182,7 @@ class Settings:
     )
     operator_password: Secret | None = setting(
         "",
-        kinds.secret_text("any text on one line", "correct-horse-battery-staple"),
+        types.secret_text("any text on one line", "correct-horse-battery-staple"),
         "The password of the operator's page; without a password the page is off",
         hidden=True,
     )
@@ -194,34 +193,34 @@ class Settings:
     )
     metrics_token: Secret | None = setting(
         "",
-        kinds.bearer_token(),
+        types.bearer_token(),
         "The token for a monitor to read /metrics and all of /health, as Authorization: Bearer TOKEN",
         hidden=True,
     )
     max_open_requests: int = setting(
         "50000",
-        kinds.whole_number(0, 10_000_000),
+        types.whole_number(0, 10_000_000),
         "The most requests of one seller that may be open at a time; 0 is no limit",
     )
     max_requests_per_minute: int = setting(
         "10000",
-        kinds.whole_number(0, 10_000_000),
+        types.whole_number(0, 10_000_000),
         "The most requests that one seller may create in a minute; 0 is no limit",
     )
     spellbook_triggers: bool = setting(
-        "off", kinds.switch(), "on adds the routes of the Spellbook's payment processor"
+        "off", types.boolean(), "on adds the routes of the Spellbook's payment processor"
     )
     reconcile_interval: int = setting(
         "60",
-        kinds.whole_number(1, 86_400, " of seconds"),
+        types.whole_number(1, 86_400, " of seconds"),
         "Seconds without a feed message after which the daemon checks the chain and the mempool",
     )
     log_format: str = setting(
-        "logfmt", kinds.choice("logfmt", "json"), "The format of log lines: logfmt or json"
+        "logfmt", types.choice("logfmt", "json"), "The format of log lines: logfmt or json"
     )
     log_level: str = setting(
         "info",
-        kinds.choice("debug", "info", "warning", "error"),
+        types.choice("debug", "info", "warning", "error"),
         "The lowest level that is logged: debug, info, warning or error",
     )
 
@@ -278,21 +277,21 @@ def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
     An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Nodetill ignores
     other programs' variables. Raise SettingsError with all errors.
     """
-    values, faults = read_values(fields(Settings), environ, directory)
-    if not faults:
-        faults.extend(_contradictions(values))
-    if faults:
-        raise SettingsError(faults)
+    values, errors = read_values(fields(Settings), environ, directory)
+    if not errors:
+        errors.extend(_contradictions(values))
+    if errors:
+        raise SettingsError(errors)
     _fill_in(values, environ)
     return Settings(**values)
 
 
-def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def likely_typos(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the variables of the environment whose names are almost a setting's, each with the setting.
 
     Such a variable may belong to another program, so it is no error.
     """
-    return list(slips(environ, fields(Settings)))
+    return list(near_names(environ, fields(Settings)))
 
 
 def settings_or_exit() -> Settings:
@@ -300,36 +299,40 @@ def settings_or_exit() -> Settings:
     try:
         return load_settings(os.environ, Path.cwd())
     except SettingsError as error:
-        for fault in error.faults:
-            print(f"nodetill: {fault}", file=sys.stderr)
+        for each in error.errors:
+            print(f"nodetill: {each}", file=sys.stderr)
         sys.exit(EX_CONFIG)
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
+def _contradictions(values: Mapping[str, Any]) -> Iterator[SettingError]:
     """Yield an error for each pair of valid values that contradict each other."""
     listening = addresses.check_host(values["web_host"])
     if values["public_url"] is None and listening is not None and addresses.is_unspecified(listening):
         problem = f"is unset, and customers cannot open {values['web_host']}, which WEB_HOST is"
-        yield Fault("PUBLIC_URL", problem, "the address that customers open", "https://pay.example.com")
+        yield SettingError(
+            "PUBLIC_URL", problem, "the address that customers open", "https://pay.example.com"
+        )
     if values["rate_max_age"] < values["rate_refresh"]:
         refresh = values["rate_refresh"]
         allowed = f"at least RATE_REFRESH, which is {refresh}, or no rate would last until the next"
-        yield Fault("RATE_MAX_AGE", f"'{values['rate_max_age']}' is too short", allowed, str(10 * refresh))
+        yield SettingError(
+            "RATE_MAX_AGE", f"'{values['rate_max_age']}' is too short", allowed, str(10 * refresh)
+        )
     if CUSTOM_SOURCE in values["rates"].names:
-        yield from _faults_of_custom(values["rate_url_custom"], values["rate_path_custom"])
+        yield from _errors_of_custom(values["rate_url_custom"], values["rate_path_custom"])
 
 
-def _faults_of_custom(url: str | None, path: tuple[str, ...] | None) -> Iterator[Fault]:
+def _errors_of_custom(url: str | None, path: tuple[str, ...] | None) -> Iterator[SettingError]:
     problem = "is unset, and RATE_SOURCES has custom"
     if url is None:
         allowed = "the address of the source's prices"
-        yield Fault("RATE_URL_CUSTOM", problem, allowed, "https://rates.example.com/btc")
+        yield SettingError("RATE_URL_CUSTOM", problem, allowed, "https://rates.example.com/btc")
     if path is None:
         allowed = rate_rows.price_path().allowed
-        yield Fault("RATE_PATH_CUSTOM", problem, allowed, "data.{currency}.last")
+        yield SettingError("RATE_PATH_CUSTOM", problem, allowed, "data.{currency}.last")
     if url is not None and path is not None and not rate_rows.has_currency(url + ".".join(path)):
         allowed = "{currency} in RATE_PATH_CUSTOM or in RATE_URL_CUSTOM, for the code of a currency"
-        yield Fault("RATE_PATH_CUSTOM", "has no {currency}", allowed, "data.{currency}.last")
+        yield SettingError("RATE_PATH_CUSTOM", "has no {currency}", allowed, "data.{currency}.last")
 
 
 def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:

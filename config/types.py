@@ -14,7 +14,7 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
-LONGEST_NUMBER = 15
+MAX_NUMBER_DIGITS = 15
 """In digits."""
 
 PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "mempool", "yadio", "coingecko")
@@ -61,7 +61,7 @@ class RateSources:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class SettingType(Generic[T]):
     """A type of values. `read` returns the value or raises InvalidValue. `allowed` describes the values.
 
     `example` is a value that works, for a setting whose default does not help.
@@ -72,22 +72,22 @@ class Kind(Generic[T]):
     example: str = ""
 
 
-def whole_number(lowest: int, highest: int, of: str = "") -> Kind[int]:
+def whole_number(lowest: int, highest: int, of: str = "") -> SettingType[int]:
     def read(text: str) -> int:
         _refuse_spaces(text)
         if not re.fullmatch(r"-?[0-9]+", text):
             raise InvalidValue("is not a whole number")
         # Python takes long to read a number with thousands of digits.
-        if len(text) > LONGEST_NUMBER or int(text) > highest:
+        if len(text) > MAX_NUMBER_DIGITS or int(text) > highest:
             raise InvalidValue("is too large")
         if int(text) < lowest:
             raise InvalidValue("is too small")
         return int(text)
 
-    return Kind(read, f"a whole number{of} from {lowest} to {highest}")
+    return SettingType(read, f"a whole number{of} from {lowest} to {highest}")
 
 
-def percent(highest: Decimal, *, highest_allowed: bool) -> Kind[Decimal]:
+def percent(highest: Decimal, *, highest_allowed: bool) -> SettingType[Decimal]:
     def read(text: str) -> Decimal:
         _refuse_spaces(text)
         number = _decimal(text)
@@ -98,10 +98,10 @@ def percent(highest: Decimal, *, highest_allowed: bool) -> Kind[Decimal]:
         return number
 
     limit = f"to {highest}" if highest_allowed else f"to less than {highest}"
-    return Kind(read, f"a percentage from 0 {limit}, without the % sign", "0.5")
+    return SettingType(read, f"a percentage from 0 {limit}, without the % sign", "0.5")
 
 
-def choice(*names: str) -> Kind[str]:
+def choice(*names: str) -> SettingType[str]:
     def read(text: str) -> str:
         _refuse_spaces(text)
         if text.lower() in names and text not in names:
@@ -110,23 +110,23 @@ def choice(*names: str) -> Kind[str]:
             raise InvalidValue("is none of the choices")
         return text
 
-    return Kind(read, " or ".join((", ".join(names[:-1]), names[-1])))
+    return SettingType(read, " or ".join((", ".join(names[:-1]), names[-1])))
 
 
-def switch() -> Kind[bool]:
+def boolean() -> SettingType[bool]:
     on_or_off = choice("on", "off")
-    return Kind(lambda text: on_or_off.read(text) == "on", on_or_off.allowed, "on")
+    return SettingType(lambda text: on_or_off.read(text) == "on", on_or_off.allowed, "on")
 
 
-def plain_text(allowed: str) -> Kind[str]:
-    return Kind(lambda text: text, allowed)
+def plain_text(allowed: str) -> SettingType[str]:
+    return SettingType(lambda text: text, allowed)
 
 
-def secret_text(allowed: str, example: str) -> Kind[Secret]:
-    return Kind(Secret, allowed, example)
+def secret_text(allowed: str, example: str) -> SettingType[Secret]:
+    return SettingType(Secret, allowed, example)
 
 
-def bearer_token() -> Kind[Secret]:
+def bearer_token() -> SettingType[Secret]:
     """Return the type of a token for the Authorization header (RFC 6750)."""
 
     def read(text: str) -> Secret:
@@ -134,18 +134,18 @@ def bearer_token() -> Kind[Secret]:
             raise InvalidValue("has a space, or a character that is not ASCII")
         return Secret(text)
 
-    return Kind(
+    return SettingType(
         read,
         "letters, digits and other ASCII signs, without spaces",
         "the-output-of-openssl-rand-hex-32",
     )
 
 
-def file_path(example: str) -> Kind[Path]:
-    return Kind(path_from, "the path of a file", example)
+def file_path(example: str) -> SettingType[Path]:
+    return SettingType(path_from, "the path of a file", example)
 
 
-def rate_sources() -> Kind[RateSources]:
+def rate_sources() -> SettingType[RateSources]:
     def read(text: str) -> RateSources:
         if text.startswith("fixed:"):
             return RateSources(("fixed",), _fixed_rates(text.removeprefix("fixed:")))
@@ -158,7 +158,7 @@ def rate_sources() -> Kind[RateSources]:
             raise InvalidValue("names a source twice")
         return RateSources(names, MappingProxyType({}))
 
-    return Kind(read, f"some of {', '.join(SOURCES)}; or fixed:EUR=50000,USD=54000", "kraken,bitpay")
+    return SettingType(read, f"some of {', '.join(SOURCES)}; or fixed:EUR=50000,USD=54000", "kraken,bitpay")
 
 
 def path_from(text: str) -> Path:

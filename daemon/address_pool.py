@@ -22,7 +22,7 @@ from config import Settings
 from daemon.descriptor_pool import DescriptorPool
 from daemon.node.checks import WrongChain, check_chain, refuse_other_chain
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
+from daemon.node.errors import WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping, Worker
 from models.address import (
@@ -67,7 +67,7 @@ class AddressPool(Worker):
         self._clock = clock
         self._monotonic = monotonic
         self._may_fill = False
-        self._may_have_strays = True
+        self._may_have_unknown = True
         self._must_check_all = True
         self._check_at = monotonic()
         self._descriptors = DescriptorPool(settings, node, clock, lambda: self.is_stopping)
@@ -109,17 +109,17 @@ class AddressPool(Worker):
         """
         ordered = daemon_report().addresses_ordered
         try:
-            strays = unknown_addresses(self._node.addresses())
+            unknown = unknown_addresses(self._node.addresses())
         except NodeRefused as refusal:
             if ordered:
                 raise
             log.warning("check for addresses missing from the database skipped", reason=str(refusal))
             return
-        if 0 < len(strays) <= ordered:
-            self._add(self._with_scripts(strays))
-            log.info("addresses of an interrupted order taken in", count=len(strays))
-        elif strays:
-            self._watch_only(strays)
+        if 0 < len(unknown) <= ordered:
+            self._add(self._with_scripts(unknown))
+            log.info("addresses of an interrupted order taken in", count=len(unknown))
+        elif unknown:
+            self._watch_only(unknown)
         elif ordered:
             self._end_order()
 
@@ -140,9 +140,9 @@ class AddressPool(Worker):
         refuse_other_chain(self._node)
         with unit_of_work("addresses-ordered"):
             update_report(addresses_ordered=count)
-        self._may_have_strays = True
+        self._may_have_unknown = True
         self._add(self._node.new_addresses(count))
-        self._may_have_strays = False
+        self._may_have_unknown = False
 
     def _add(self, pairs: list[tuple[str, bytes]]) -> None:
         """Add addresses to the pool, and retire free addresses of a wallet with another name."""
@@ -159,17 +159,17 @@ class AddressPool(Worker):
         with unit_of_work("addresses-added"):
             update_report(addresses_ordered=0)
 
-    def _watch_only(self, strays: Sequence[str]) -> None:
+    def _watch_only(self, unknown: Sequence[str]) -> None:
         """Watch these addresses, and retire all free addresses of this wallet."""
         retired = 0
-        for batch in chunked(strays):
+        for batch in chunked(unknown):
             pairs = self._with_scripts(batch)
             with unit_of_work("addresses-added"):
                 retired += retire_bitcoinds(self._clock())
                 add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
                 update_report(addresses_ordered=0)
         log.warning(
-            "addresses of the wallet taken in, to be watched only", count=len(strays), free_retired=retired
+            "addresses of the wallet taken in, to be watched only", count=len(unknown), free_retired=retired
         )
 
     def _with_scripts(self, addresses: Sequence[str]) -> list[tuple[str, bytes]]:
@@ -207,7 +207,7 @@ class AddressPool(Worker):
         self._is_bitcoind_used = any(wallet.is_bitcoind for wallet in used)
         if not self._is_bitcoind_used:
             # Once the wallet is used again, all its addresses are compared first.
-            self._must_check_all = self._may_have_strays = True
+            self._must_check_all = self._may_have_unknown = True
         for wallet in used:
             self._attend_to(wallet)
 
@@ -229,9 +229,9 @@ class AddressPool(Worker):
     def _fill_from_bitcoind(self) -> None:
         self._check_if_possible()
         if self._may_fill:
-            if self._may_have_strays:
+            if self._may_have_unknown:
                 self.import_unknown_addresses()
-                self._may_have_strays = False
+                self._may_have_unknown = False
             self.fill()
 
     def _check_if_possible(self) -> None:
@@ -249,7 +249,7 @@ class AddressPool(Worker):
             raise Stopping
 
     def _pause(self) -> float:
-        is_open = self._is_bitcoind_used and (self._may_have_strays or self._must_check_all)
+        is_open = self._is_bitcoind_used and (self._may_have_unknown or self._must_check_all)
         return RETRY_SECONDS if self._problems or is_open else LOOK_SECONDS
 
     def _note(self, wallet: str, problem: str | None) -> None:

@@ -24,7 +24,7 @@ HEARTBEAT_SECONDS = 2.0
 FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.25, 4.0
 
 
-class WorkerDied(Exception):
+class WorkerEnded(Exception):
     """A thread has ended by a bug. The daemon must stop, because only a new start has all threads."""
 
 
@@ -152,20 +152,20 @@ class HealthReporter:
     def beat(self, now: datetime) -> None:
         """Store a heartbeat in the database.
 
-        Raise LockLost where another daemon may use the database by now, WorkerDied, or a transient error.
+        Raise LockLost where another daemon may use the database by now, WorkerEnded, or a transient error.
         """
         if not self._lock.is_held():
             raise LockLost("the connection to the database was cut, or another database is in its place")
         if not all(worker.is_alive() for worker in self._workers):
-            raise WorkerDied
+            raise WorkerEnded
         with unit_of_work("heartbeat"):
             beat(now, self._node_height, self.problems(), self._counters.document(), self.advice())
 
-    def tell_alive(self) -> None:
+    def report_alive(self) -> None:
         """Report to systemd that the daemon works, and its state."""
         self._manager.alive(self._text())
 
-    def tell_ready(self) -> None:
+    def report_ready(self) -> None:
         """Report to systemd once that the first look is done, or its problem."""
         if not self._manager.has_sent_ready:
             self._manager.ready(self._text())

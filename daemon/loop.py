@@ -20,11 +20,11 @@ from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.health import HealthReporter
 from daemon.node.checks import WrongChain
 from daemon.node.client import Bitcoind
+from daemon.node.errors import NodeError, RpcError
 from daemon.node.feed import Batch, Feed
-from daemon.node.rpc import NodeError, RpcError
 from daemon.rates.updater import RateKeeper
 from daemon.reconciler import NotReady, Reconciler
-from daemon.schedule import Schedule
+from daemon.schedule import LookSchedule
 from daemon.state import LoopState
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping
@@ -66,7 +66,7 @@ class Loop:
         self._reconciler = Reconciler(settings, node, feed, workers.pool, health, self._pulse, should_stop)
         self._commands = CommandHandler(settings, self._reconciler.mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
-        self._schedule = Schedule(settings.reconcile_interval)
+        self._schedule = LookSchedule(settings.reconcile_interval)
 
         self._state = LoopState.STARTING
         self._tip_height = 0
@@ -77,7 +77,7 @@ class Loop:
     def run(self) -> None:
         """Work until `should_stop` returns true.
 
-        Raise LockLost where another daemon may use the database by now, and WorkerDied.
+        Raise LockLost where another daemon may use the database by now, and WorkerEnded.
         """
         while not self._should_stop():
             batch = self._feed.poll(self._schedule.poll_seconds())
@@ -95,7 +95,7 @@ class Loop:
                 return
             self._health.note_slow_call(None)
             self._beat()
-            self._health.tell_ready()
+            self._health.report_ready()
 
     def _step(self, batch: Batch) -> None:
         if self._schedule.is_look_due():
@@ -171,7 +171,7 @@ class Loop:
                 self._assess()
 
     def _handle_transactions(self, transactions: list[bytes]) -> None:
-        update = self._reconciler.look_at_feed(transactions)
+        update = self._reconciler.compare_with_feed(transactions)
         if update is None:
             return
         if update.is_conclusive:
@@ -262,7 +262,7 @@ class Loop:
             self._health.beat(_now())
         except TRANSIENT_ERRORS as error:
             self._lose_database(error)
-        self._health.tell_alive()
+        self._health.report_alive()
 
 
 def _now() -> datetime:

@@ -7,20 +7,20 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-TELL_SECONDS = 5.0
+REPORT_SECONDS = 5.0
 
 
 class Progress:
-    """A log line every TELL_SECONDS, so shorter work has no line. `monotonic` returns seconds."""
+    """A log line every REPORT_SECONDS, so shorter work has no line. `monotonic` returns seconds."""
 
     def __init__(self, event: str, total: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._event = event
         self._total = total
         self._monotonic = monotonic
-        self._report_at = monotonic() + TELL_SECONDS
+        self._report_at = monotonic() + REPORT_SECONDS
 
     def report(self, done: int, **facts: object) -> None:
         """Log that `done` of the total is finished, if a line is due."""
         if self._monotonic() >= self._report_at:
-            self._report_at = self._monotonic() + TELL_SECONDS
+            self._report_at = self._monotonic() + REPORT_SECONDS
             log.info(self._event, done=done, total=self._total, **facts)

@@ -13,22 +13,22 @@ from typing import Any
 
 import click
 import urllib3
-from bitcoinrpc.authproxy import JSONRPCException
 
 from admin.terminal import BOLD, RED
+from daemon.node.errors import BitcoindError
 from regtest.console import Console, standard_output
 from regtest.demo_payment import SELLER, DemoFailed, Purchase
 from regtest.demo_running import keep_running
 from regtest.installation import Installation
-from regtest.node import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
+from regtest.node import NoBitcoindError, NodeNotStarted, RegtestNode, find_bitcoind
 from regtest.process import ProcessError, start_python
 
 FAILURES = (
     DemoFailed,
     NoBitcoindError,
-    NodeError,
+    NodeNotStarted,
     ProcessError,
-    JSONRPCException,
+    BitcoindError,
     urllib3.exceptions.HTTPError,
     OSError,
 )

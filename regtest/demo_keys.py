@@ -5,9 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 import urllib3
-from bitcoinrpc.authproxy import JSONRPCException
 
 from admin.terminal import GREEN, YELLOW
+from daemon.node.errors import NodeError, RpcError
 from models.output import MEMPOOL, MINED
 from payments.money import format_btc
 from regtest import demo_wallet
@@ -75,9 +75,9 @@ class Keys:
             return
         try:
             self._screen.step(action())
-        except JSONRPCException as refusal:
-            self._screen.step(f"bitcoind refuses: {refusal.message}", YELLOW)
-        except (DemoFailed, OSError, urllib3.exceptions.HTTPError) as failure:
+        except RpcError as refusal:
+            self._screen.step(f"bitcoind refuses: {refusal}", YELLOW)
+        except (DemoFailed, NodeError, OSError, urllib3.exceptions.HTTPError) as failure:
             self._screen.step(f"It did not work: {failure}", YELLOW)
 
     def report_changes(self) -> None:

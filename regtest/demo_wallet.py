@@ -12,7 +12,7 @@ EXTRA_FEE_BTC = Decimal("0.0001")
 
 
 def pay(node: RegtestNode, address: str, amount_sats: int) -> str:
-    """Pay from the customer's wallet, and return the txid. Raise JSONRPCException where bitcoind refuses."""
+    """Pay from the customer's wallet, and return the txid. Raise RpcError where bitcoind refuses."""
     return str(node.rpc("sendtoaddress", address, format_btc(amount_sats), wallet=CUSTOMER))
 
 
@@ -27,7 +27,7 @@ def newest_unconfirmed(node: RegtestNode, addresses: Collection[str]) -> str | N
 def double_spend(node: RegtestNode, txid: str) -> str:
     """Replace a transaction by one that pays the customer alone, and return the new txid.
 
-    Raise JSONRPCException where bitcoind refuses.
+    Raise RpcError where bitcoind refuses.
     """
 
     def call(method: str, *arguments: Any) -> Any:

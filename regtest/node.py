@@ -4,7 +4,6 @@
 """
 
 import hmac
-import http.client
 import os
 import re
 import secrets
@@ -19,14 +18,20 @@ from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
 
-from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
-
+from daemon.node.errors import BitcoindError, RpcError
+from daemon.node.rpc import Rpc
 from regtest.child import end_with_parent, free_ports
 from regtest.fetch import FetchError, Report, fetch_bitcoind, silent
 
-__all__ = ["NoBitcoindError", "NodeError", "RegtestNode", "end_with_parent", "find_bitcoind", "free_ports"]
+__all__ = [
+    "NoBitcoindError",
+    "NodeNotStarted",
+    "RegtestNode",
+    "end_with_parent",
+    "find_bitcoind",
+    "free_ports",
+]
 
 PROJECT = Path(__file__).resolve().parent.parent
 CUSTOMER = "customer"
@@ -43,7 +48,7 @@ class NoBitcoindError(RuntimeError):
     """There is no bitcoind to run. The message has the places to get one."""
 
 
-class NodeError(RuntimeError):
+class NodeNotStarted(RuntimeError):
     """bitcoind did not start, or ended by itself. The message has the end of its output."""
 
 
@@ -106,7 +111,7 @@ class RegtestNode:
         fast: bool = True,
         chain: str = "regtest",
     ) -> Self:
-        """Return a node that is ready. `command` is find_bitcoind's by default. Raise NodeError.
+        """Return a node that is ready. `command` is find_bitcoind's by default. Raise NodeNotStarted.
 
         With `fast`, add the options of SPEED that this bitcoind has.
         """
@@ -115,11 +120,16 @@ class RegtestNode:
         node = cls(datadir, command, options, chain)
         try:
             node.launch()
-        except NodeError:
+        except NodeNotStarted:
             # Probably another process has taken one of the ports meanwhile.
             node = cls(datadir, command, options, chain)
             node.launch()
         return node
+
+    @property
+    def url(self) -> str:
+        """The address without credentials."""
+        return f"http://127.0.0.1:{self.rpc_port}"
 
     @property
     def rpc_url(self) -> str:
@@ -139,7 +149,7 @@ class RegtestNode:
         return self.process is not None and self.process.poll() is None
 
     def launch(self, *extra: str) -> None:
-        """Start the process and wait until it is ready. Raise NodeError."""
+        """Start the process and wait until it is ready. Raise NodeNotStarted."""
         self.datadir.mkdir(parents=True, exist_ok=True)
         (self.datadir / "bitcoin.conf").write_text(self._configuration())
         options = [
@@ -166,16 +176,16 @@ class RegtestNode:
             raise
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Wait until RPC answers. Raise NodeError where the process ends, or `seconds` have passed."""
+        """Wait until RPC answers. Raise NodeNotStarted where the process ends, or `seconds` have passed."""
         deadline = time.monotonic() + seconds
         while not self._is_ready():
             if self._has_ended_within(0.02) or time.monotonic() > deadline:
-                raise NodeError(f"bitcoind did not start: {self._end_of_output()}")
+                raise NodeNotStarted(f"bitcoind did not start: {self._end_of_output()}")
 
     def rpc(self, method: str, *args: Any, wallet: str | None = None, seconds: float = 120) -> Any:
-        """Return the call's result. Raise JSONRPCException, or OSError where bitcoind does not run."""
-        path = "/" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
-        return call(self.admin_url + path, method, *args, seconds=seconds)
+        """Return the call's result. Raise RpcError, or NodeError where bitcoind does not run."""
+        with closing(Rpc(self.url, self.cookie_file.read_text, seconds)) as rpc:
+            return rpc.call(method, *args, wallet=wallet)
 
     def mine(self, blocks: int = 1, address: str | None = None) -> list[str]:
         """Mine blocks, and return their hashes. The coins go to `address`, or to the customer's wallet."""
@@ -210,7 +220,7 @@ class RegtestNode:
         """Return bitcoin.conf.example with this node's password and addresses."""
         example = PROJECT / "bitcoin.conf.example"
         if not example.exists():
-            raise NodeError("the demo needs Nodetill's sources: run it where you have unpacked them")
+            raise NodeNotStarted("the demo needs Nodetill's sources: run it where you have unpacked them")
         text = example.read_text(encoding="utf-8")
         replacements = {
             r"#rpcauth=.*": rpcauth("nodetill", self.password),
@@ -229,7 +239,7 @@ class RegtestNode:
     def _is_ready(self) -> bool:
         try:
             self.rpc("getblockchaininfo", seconds=10)
-        except (JSONRPCException, OSError, http.client.HTTPException):
+        except BitcoindError:
             return False  # no cookie yet, no connection, or still warming up
         return True
 
@@ -260,22 +270,10 @@ class RegtestNode:
         if CUSTOMER not in self.rpc("listwallets"):
             try:
                 self.rpc("loadwallet", CUSTOMER)
-            except JSONRPCException:
+            except RpcError:
                 # The last argument is load_on_startup, so bitcoind loads the wallet after a restart.
                 self.rpc("createwallet", CUSTOMER, False, False, "", False, True, True)
         return str(self.rpc("getnewaddress", "", "bech32", wallet=CUSTOMER))
-
-
-def call(url: str, method: str, *args: Any, seconds: float = 120) -> Any:
-    """Call bitcoind as the user of `url`, and return the result.
-
-    Raise JSONRPCException, or OSError where bitcoind does not run.
-    """
-    parts = urlsplit(url)
-    # Each call has a connection of its own. python-bitcoinrpc's object cannot be used after an error, and
-    # bitcoind closes a connection that was idle for 30 s.
-    with closing(http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=seconds)) as connection:
-        return getattr(AuthServiceProxy(url, timeout=seconds, connection=connection), method)(*args)
 
 
 def rpcauth(username: str, password: str) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +14,10 @@ from admin.audit.links import link_differences
 from admin.audit.node import FoundOutput, NodeReader, NodeState, WalletPayment
 from admin.audit.stored import StoredPayment, StoredState, open_read_only, read_stored_state
 from admin.cli import answer, json_option, read_settings
-from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import OperatorRpc
 from admin.terminal import printable
 from daemon.node.client import LABEL
+from daemon.node.errors import NodeRefused, RpcError
 from models.address import Address
 from models.db.connection import disconnect, snapshot
 from models.wallet import BITCOIND, descriptor_wallets, is_bitcoind_used
@@ -98,7 +100,8 @@ def audit(patience: float, as_json: bool) -> None:
     settings = read_settings()
     open_read_only(settings.database_url.reveal())
     try:
-        report = Audit(NodeReader(OperatorRpc(settings)), patience).run()
+        with closing(OperatorRpc(settings)) as rpc:
+            report = Audit(NodeReader(rpc), patience).run()
     finally:
         disconnect()
     text = "\n".join(map(printable, report.text.splitlines()))
@@ -118,7 +121,7 @@ class Audit:
     _unpaid: tuple[str, ...] = ()
 
     def run(self) -> Report:
-        """Return the result. Raise CommandError where bitcoind cannot be called."""
+        """Return the result. Raise NodeError or RpcError where bitcoind cannot be read."""
         deadline = time.monotonic() + self.patience_seconds
         lasting: set[Difference] | None = None
         while True:
@@ -177,18 +180,18 @@ class Audit:
         try:
             for entry in stored.entries:
                 yield from self._of_address(entry, descriptors.get(entry.payment.address.wallet_id))
-        except Forbidden as forbidden:
-            self._not_checked.add(f"whether the wallets have the addresses of the requests: {forbidden}")
-        except RpcFault as fault:
-            self._not_checked.add(f"the addresses of the requests: {fault}")
+        except NodeRefused as refusal:
+            self._not_checked.add(f"whether the wallets have the addresses of the requests: {refusal}")
+        except RpcError as error:
+            self._not_checked.add(f"the addresses of the requests: {error}")
         if not is_bitcoind_used():
             return
         try:
             yield from self._of_unknown(self.node.labelled(LABEL) - table.keys())
-        except Forbidden as forbidden:
-            self._not_checked.add(f"whether the database has all of the wallet's addresses: {forbidden}")
-        except RpcFault as fault:
-            self._not_checked.add(f"the wallet {self.node.rpc.wallet}: {fault}")
+        except NodeRefused as refusal:
+            self._not_checked.add(f"whether the database has all of the wallet's addresses: {refusal}")
+        except RpcError as error:
+            self._not_checked.add(f"the wallet {self.node.rpc.wallet}: {error}")
 
     def _of_unknown(self, addresses: frozenset[str]) -> Iterator[Difference]:
         """Yield the wallet's addresses that the table lacks, with the amounts that they received."""
@@ -209,8 +212,8 @@ class Audit:
         try:
             if len(derived) < len(stored.unrequested):
                 payments = self.node.wallet_payments()
-        except (Forbidden, RpcFault) as fault:
-            self._not_checked.add(f"payments to addresses without a request: {fault}")
+        except (NodeRefused, RpcError) as error:
+            self._not_checked.add(f"payments to addresses without a request: {error}")
         if derived:
             self._not_checked.add(
                 f"payments before block {node_state.first_height} to descriptors' addresses without a request"

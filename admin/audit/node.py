@@ -14,13 +14,11 @@ from typing import Any, TypeVar
 import click
 
 from admin.cli import CommandError
-from admin.operator_rpc import OperatorRpc, RpcFault
+from admin.operator_rpc import OperatorRpc
+from daemon.node.errors import MISC_ERROR, NO_SUCH_LABEL, NOT_FOUND, RpcError
 from payments.transaction import MalformedTransaction, Transaction, parse_block, parse_transaction
 
 T = TypeVar("T")
-
-# Bitcoin Core's rpc/protocol.h.
-MISC_ERROR, NOT_FOUND, NO_SUCH_LABEL = -1, -5, -11
 
 RECEIVING = ("receive", "generate", "immature")
 SATS = 100_000_000
@@ -88,7 +86,7 @@ class NodeState:
 
 @dataclass(slots=True)
 class NodeReader:
-    """Calls bitcoind. All methods raise CommandError where bitcoind cannot be reached."""
+    """Calls bitcoind. All methods raise NodeError where bitcoind returns no result."""
 
     rpc: OperatorRpc
     _blocks: dict[str, tuple[FoundOutput, ...] | None] = field(default_factory=dict)
@@ -127,25 +125,25 @@ class NodeReader:
         return None if block is None else frozenset(block["tx"])
 
     def address(self, address: str, *, in_wallet: bool) -> Mapping[str, Any]:
-        """Return the wallet's getaddressinfo, or validateaddress without a wallet. Raise RpcFault."""
+        """Return the wallet's getaddressinfo, or validateaddress without a wallet. Raise RpcError."""
         if address not in self._addresses:
             method = "getaddressinfo" if in_wallet else "validateaddress"
             self._addresses[address] = self.rpc.call(method, address, in_wallet=in_wallet)
         return self._addresses[address]
 
     def derived(self, descriptor: str, index: int) -> str:
-        """Return the address of a descriptor at this index. Raise RpcFault or Forbidden."""
+        """Return the address of a descriptor at this index. Raise RpcError or NodeRefused."""
         key = descriptor, index
         if key not in self._derived:
             [self._derived[key]] = self.rpc.call("deriveaddresses", descriptor, [index, index])
         return self._derived[key]
 
     def labelled(self, label: str) -> frozenset[str]:
-        """Return the wallet's addresses with this label. Raise Forbidden."""
+        """Return the wallet's addresses with this label. Raise NodeRefused."""
         return frozenset(self._or_none("getaddressesbylabel", label, in_wallet=True) or ())
 
     def wallet_payments(self) -> Mapping[str, Sequence[WalletPayment]]:
-        """Return all outputs that the wallet has received, by address. Raise Forbidden or RpcFault."""
+        """Return all outputs that the wallet has received, by address. Raise NodeRefused or RpcError."""
         found: defaultdict[str, list[WalletPayment]] = defaultdict(list)
         for row in self.rpc.call("listsinceblock", in_wallet=True)["transactions"]:
             if "address" in row and row["category"] in RECEIVING and row["confirmations"] >= 0:
@@ -218,8 +216,8 @@ class NodeReader:
         """Return the call's result, or None where bitcoind no longer has the transaction or the block."""
         try:
             return self.rpc.call(method, *parameters, in_wallet=in_wallet)
-        except RpcFault as fault:
-            if fault.code in (MISC_ERROR, NOT_FOUND, NO_SUCH_LABEL):
+        except RpcError as error:
+            if error.code in (MISC_ERROR, NOT_FOUND, NO_SUCH_LABEL):
                 return None
             raise
 

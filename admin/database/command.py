@@ -12,7 +12,7 @@ import peewee
 from click.core import ParameterSource
 
 from admin.cli import CommandError, answer, json_option, read_settings
-from admin.database.copy import Differs, compare_rows, copy_rows, row_counts, write_locked
+from admin.database.copy import RowMismatch, compare_rows, copy_rows, row_counts, write_locked
 from admin.terminal import table
 from config.addresses import database_url
 from config.types import InvalidValue
@@ -73,7 +73,7 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
         raise CommandError("the new database is the old one: DATABASE_URL names it already")
     try:
         counts = _copy(source_url, target_url)
-    except (DatabaseError, Differs) as error:
+    except (DatabaseError, RowMismatch) as error:
         raise CommandError(f"nothing was copied: {error}") from error
     except (peewee.DatabaseError, peewee.InterfaceError) as error:
         raise CommandError(f"nothing was copied: {one_line(error)}") from error
@@ -113,7 +113,7 @@ def _target(url: str | None, to_file: Path | None) -> str:
 
 
 def _copy(source_url: str, target_url: str) -> dict[str, int]:
-    """Copy and compare all rows. Return the number of rows by table. Raise DatabaseError or Differs."""
+    """Copy and compare all rows. Return the number of rows by table. Raise DatabaseError or RowMismatch."""
     with ExitStack() as stack:
         refusal = "the daemon works on the old database: stop both servers first"
         source = stack.enter_context(_opened_alone(source_url, refusal))

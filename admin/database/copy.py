@@ -14,7 +14,7 @@ from models.api_key import ApiKey
 from models.block import Block
 from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
-from models.db.connection import Table
+from models.db.connection import Table, statement
 from models.db.leadership import DaemonEpoch
 from models.decision import Decision
 from models.delivery import Delivery
@@ -54,7 +54,7 @@ TABLES: tuple[type[Table], ...] = (
 )
 """Each table comes after the tables that it refers to."""
 
-ROWS_AT_ONCE = 500
+BATCH_SIZE = 500
 """Rows in one statement. SQLite takes 32,766 parameters, and the widest table has about 40 columns."""
 
 Row = tuple[Any, ...]
@@ -62,16 +62,13 @@ Opened = Any
 """A peewee.Database, whose methods have no types."""
 
 
-class Differs(Exception):
+class RowMismatch(Exception):
     """A row of the copy differs from its original."""
 
 
 def row_counts(database: Opened) -> dict[str, int]:
     """Return the number of rows by table, in the order of TABLES."""
-    return {
-        _name(table): database.execute_sql(f"SELECT count(*) FROM {_name(table)}").fetchone()[0]  # noqa: S608
-        for table in TABLES
-    }
+    return {_name(table): table.select().count(database) for table in TABLES}
 
 
 @contextmanager
@@ -96,10 +93,12 @@ def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) ->
     """
     for table in TABLES:
         columns = [field.column_name for field in table._meta.sorted_fields]
-        insert = f"INSERT INTO {_name(table)} ({', '.join(columns)}) VALUES "  # noqa: S608
+        insert = statement(
+            "INSERT INTO {table} ({columns}) VALUES ", table=_name(table), columns=", ".join(columns)
+        )
         marks = f"({', '.join([target.param] * len(columns))})"
-        target.execute_sql(f"DELETE FROM {_name(table)}")  # noqa: S608
-        for rows in peewee.chunked(_rows(source, table), ROWS_AT_ONCE):
+        table.delete().execute(target)
+        for rows in peewee.chunked(_rows(source, table), BATCH_SIZE):
             values = [value for row in rows for value in row]
             target.execute_sql(insert + ", ".join([marks] * len(rows)), values)
             advance(len(rows))
@@ -107,13 +106,13 @@ def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) ->
 
 
 def compare_rows(source: Opened, target: Opened, advance: Callable[[int], None]) -> None:
-    """Raise Differs at the first row that is not the same in both databases."""
+    """Raise RowMismatch at the first row that is not the same in both databases."""
     for table in TABLES:
         for number, (ours, theirs) in enumerate(zip_longest(_rows(source, table), _rows(target, table))):
             if ours != theirs:
-                raise Differs(f"row {number + 1} of the table {_name(table)} differs from its original")
-            if number % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
-                advance(ROWS_AT_ONCE)
+                raise RowMismatch(f"row {number + 1} of the table {_name(table)} differs from its original")
+            if number % BATCH_SIZE == BATCH_SIZE - 1:
+                advance(BATCH_SIZE)
 
 
 def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
@@ -122,7 +121,9 @@ def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
     columns = ", ".join(field.column_name for field in fields)
     meta: Any = table._meta
     order = ", ".join(_ordered(database, field) for field in meta.get_primary_keys())
-    query = f"SELECT {columns} FROM {_name(table)} ORDER BY {order}"  # noqa: S608
+    query = statement(
+        "SELECT {columns} FROM {table} ORDER BY {order}", columns=columns, table=_name(table), order=order
+    )
     booleans = {index for index, field in enumerate(fields) if isinstance(field, peewee.BooleanField)}
     for row in _stream(database, query):
         yield tuple(
@@ -138,7 +139,7 @@ def _stream(database: Opened, query: str) -> Iterator[Row]:
             yield from apsw.Cursor(database.connection()).execute(query)
             return
         with database.connection().cursor(name="rows") as cursor:
-            cursor.itersize = ROWS_AT_ONCE
+            cursor.itersize = BATCH_SIZE
             yield from cursor.execute(query)
     except (apsw.Error, psycopg.Error) as error:
         # peewee translates the errors of a query, but not the errors of fetching its rows.
@@ -158,7 +159,7 @@ def _set_sequence(database: Opened, table: type[Table]) -> None:
     key = table._meta.primary_key
     if isinstance(key, peewee.AutoField) and not _is_sqlite(database):
         name = _name(table)
-        highest = f"(SELECT max({key.column_name}) FROM {name})"  # noqa: S608
+        highest = statement("(SELECT max({key}) FROM {name})", key=key.column_name, name=name)
         database.execute_sql(
             f"SELECT setval(pg_get_serial_sequence('{name}', '{key.column_name}'), {highest})"
         )

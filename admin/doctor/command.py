@@ -18,9 +18,9 @@ from admin.doctor.findings import Finding, State, not_tried
 from admin.doctor.first_day import email_finding, public_url_finding, seller_finding
 from admin.doctor.node import NodeDiagnosis
 from admin.doctor.nodetill import (
-    asked_currencies,
     database_findings,
     lost_messages,
+    recent_currencies,
     settings_finding,
     till_findings,
 )
@@ -105,7 +105,7 @@ def examine(settings: Settings, *, send_mail: bool, seller_id: str | None) -> It
         if seller_id is not None:
             yield from _of_webhook(settings, seller_id, has_database=has_database)
         rates = RateDiagnosis(settings, _now)
-        yield from rates.findings(asked_currencies() if has_database else {})
+        yield from rates.findings(recent_currencies() if has_database else {})
         yield clock_finding(_now(), bitcoind.date(), bitcoind.median_time(), rates.clock_differences)
         yield from feed.findings(bitcoind.node, lost_messages() if has_database else 0)
 

@@ -13,7 +13,7 @@ from config import Maildir, Settings
 from config.types import CUSTOM_SOURCE
 from daemon.delivery.cures import START_PROXY
 from daemon.delivery.smtp import Mailer
-from daemon.net.errors import HttpError, NotReady, ProxyUnusable, is_caused_by
+from daemon.net.errors import HttpError, MailUnusable, ProxyUnusable, is_caused_by
 from daemon.net.socks import check_proxy
 from daemon.rates.client import fetch_rates
 from daemon.rates.sources import NoRates, OldRates
@@ -23,10 +23,10 @@ Clock = Callable[[], datetime]
 
 MAIL_SECONDS = 10.0
 PROXY_SECONDS = 10.0
-LARGEST_DIFFERENCE_SECONDS = 60.0
-LARGEST_LEAP = timedelta(minutes=10)
+MAX_DIFFERENCE_SECONDS = 60.0
+MAX_LEAP = timedelta(minutes=10)
 """The median time of blocks is in the past (BIP 113), unless a test has mined thousands of blocks at once."""
-MOST_SHOWN = 8
+MAX_SHOWN = 8
 SYNCHRONISE = "this machine needs NTP"
 
 
@@ -35,7 +35,7 @@ def mail_finding(settings: Settings) -> Finding:
     mail = settings.mail
     try:
         Mailer(mail, settings.mail_from, MAIL_SECONDS, settings.proxy).check(settings.operator_email)
-    except NotReady as problem:
+    except MailUnusable as problem:
         where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
     if isinstance(mail, Maildir):
@@ -153,20 +153,20 @@ def clock_finding(
     known_by = []
     if sources:
         ahead = median(sources.values())
-        if abs(ahead) > LARGEST_DIFFERENCE_SECONDS:
+        if abs(ahead) > MAX_DIFFERENCE_SECONDS:
             return wrong("clock", f"{_off(ahead)} of {', '.join(sources)}: {SYNCHRONISE}")
         known_by += list(sources)
-    if median_time is not None and median_time - now > LARGEST_LEAP:
+    if median_time is not None and median_time - now > MAX_LEAP:
         behind = (median_time - now).total_seconds()
         return wrong("clock", f"{_off(-behind)} of bitcoind's newest blocks, or more: {SYNCHRONISE}")
     if node_date is not None:
         ahead = seconds_ahead(now, node_date) or 0.0
-        if abs(ahead) > LARGEST_DIFFERENCE_SECONDS:
+        if abs(ahead) > MAX_DIFFERENCE_SECONDS:
             return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, as does bitcoind's")
         known_by.append("bitcoind")
     if not known_by:
         return next(not_tried(["clock"], "no other machine answers with its time"))
-    return ok("clock", f"within {LARGEST_DIFFERENCE_SECONDS:g} s of {', '.join(known_by)}")
+    return ok("clock", f"within {MAX_DIFFERENCE_SECONDS:g} s of {', '.join(known_by)}")
 
 
 def seconds_ahead(now: datetime, date: str) -> float | None:
@@ -183,7 +183,7 @@ def _off(ahead_seconds: float) -> str:
 
 
 def _listed(currencies: Collection[str]) -> str:
-    return f"{len(currencies)} currencies" if len(currencies) > MOST_SHOWN else ", ".join(sorted(currencies))
+    return f"{len(currencies)} currencies" if len(currencies) > MAX_SHOWN else ", ".join(sorted(currencies))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from admin.doctor.findings import Finding, advice, not_tried, ok, wrong
 from config import Settings
 from daemon.node.client import Bitcoind
+from daemon.node.errors import BitcoindError
 from daemon.node.feed import Feed
 from daemon.node.feed_checks import (
     FeedSetUp,
@@ -20,7 +21,6 @@ from daemon.node.feed_checks import (
     silence_advice,
 )
 from daemon.node.feed_places import HASHBLOCK, HASHBLOCK_SETTING, RAWTX, RAWTX_SETTING, Source, choose
-from daemon.node.rpc import NodeError, RpcError
 
 LISTEN_SECONDS = 5.0
 """The main chain has several transactions a second, but only one block in ten minutes."""
@@ -51,7 +51,7 @@ class FeedDiagnosis:
         """
         try:
             chain = node.tip().chain
-        except (NodeError, RpcError):
+        except BitcoindError:
             chain = None
         self._listen()
         if chain is None or self._found is None:
@@ -139,7 +139,7 @@ def _found(settings: Settings, node: Bitcoind) -> FeedSetUp | None:
     """Return the feed as it is found, or None where bitcoind does not answer."""
     try:
         return find_feed(settings, node)
-    except (NodeError, RpcError):
+    except BitcoindError:
         return None
 
 

@@ -41,6 +41,6 @@ def not_tried(parts: Iterable[str], reason: str) -> Iterator[Finding]:
         yield Finding(part, State.NOT_TRIED, reason)
 
 
-def judged(part: str, problem: str | None, text: str) -> Finding:
+def from_problem(part: str, problem: str | None, text: str) -> Finding:
     """Return `wrong` with the problem, or `ok` with the text where there is no problem."""
     return ok(part, text) if problem is None else wrong(part, problem)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from admin.cli import CommandError
-from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
-from admin.operator_rpc import Access, Forbidden, OperatorRpc, RpcFault
+from admin.doctor.findings import Finding, advice, from_problem, not_tried, ok, wrong
+from admin.operator_rpc import Access, OperatorRpc
 from config import Settings
+from daemon.node.calls import ADDING_CALLS, DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS
 from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
@@ -18,7 +18,7 @@ from daemon.node.checks import (
     wallet_problems,
 )
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import ADDING_CALLS, DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS, NodeError, RpcError
+from daemon.node.errors import BitcoindError, NodeError, RpcError
 from daemon.node.types import NodeTip
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
@@ -36,7 +36,7 @@ OPTIONAL_CALLS = frozenset({"getzmqnotifications"})
 """The calls of RPC_CALLS without which the daemon is only slower."""
 
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
-LONGEST_SILENCE = timedelta(hours=6)
+MAX_SILENCE = timedelta(hours=6)
 """The median time lags by an hour. On the main chain five more hours without a block are no coincidence."""
 
 HEADERS_BEHIND = 2
@@ -65,14 +65,14 @@ class NodeDiagnosis:
         """Return the Date of bitcoind's HTTP server, or None where bitcoind does not answer."""
         try:
             return self._rpc.time_of_day()
-        except CommandError:
+        except NodeError:
             return None
 
     def median_time(self) -> datetime | None:
         """Return the median time of bitcoind's tip, or None where bitcoind does not answer."""
         try:
             return self._node.tip().median_time
-        except (NodeError, RpcError):
+        except BitcoindError:
             return None
 
     def findings(self, *, has_database: bool) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ class NodeDiagnosis:
         for part, look in parts.items():
             try:
                 yield from look(tip)
-            except (NodeError, RpcError, CommandError, RpcFault, Forbidden) as error:
+            except BitcoindError as error:
                 yield wrong(part, str(error))
 
     def _chain(self, tip: NodeTip) -> Iterator[Finding]:
@@ -110,7 +110,7 @@ class NodeDiagnosis:
             self._has_database = False
         whose = "as this database's" if report.chain else "which this database will belong to"
         name = network_of(tip.chain, tip.signet_challenge, None)
-        yield judged("chain", problem, f"{name}, {whose}")
+        yield from_problem("chain", problem, f"{name}, {whose}")
 
     def _sync(self, tip: NodeTip) -> Iterator[Finding]:
         stored = stored_tip() if self._has_database else None
@@ -125,7 +125,7 @@ class NodeDiagnosis:
             yield wrong("sync", f"{at}: bitcoind is catching up; wait until it is done")
         elif not self._node.is_mempool_loaded():
             yield wrong("sync", LOADING)
-        elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:
+        elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > MAX_SILENCE:
             yield wrong(
                 "sync",
                 f"{at}, and no new block since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind "
@@ -138,13 +138,15 @@ class NodeDiagnosis:
         stored = stored_tip() if self._has_database else None
         problem = pruning_problem(tip, stored.height) if stored else None
         kept = f"blocks from {tip.pruned_below} on are kept" if tip.pruned_below else "all blocks are kept"
-        yield judged("pruning", problem, kept)
+        yield from_problem("pruning", problem, kept)
 
     def _relay(self, _tip: NodeTip) -> Iterator[Finding]:
         if self._node.relays_transactions() is None:
             yield from not_tried(["relay"], "bitcoind does not let us call getnetworkinfo")
         else:
-            yield judged("relay", relay_problem(self._node), "bitcoind gets transactions from its peers")
+            yield from_problem(
+                "relay", relay_problem(self._node), "bitcoind gets transactions from its peers"
+            )
 
     def _rights(self, _tip: NodeTip) -> Iterator[Finding]:
         needed = self._needed_calls()

@@ -10,8 +10,8 @@ from pathlib import Path
 import peewee
 from dotenv import dotenv_values
 
-from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
-from config import Settings, misspelt, variable_name
+from admin.doctor.findings import Finding, advice, from_problem, not_tried, ok, wrong
+from config import Settings, likely_typos, variable_name
 from config.addresses import http_url
 from config.command import manage_command
 from config.proxy import check_reachable
@@ -37,9 +37,9 @@ REPORTED_FOR = timedelta(days=30)
 
 def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
     """Return whether the settings have a likely typing error, or a `.env` that others can read."""
-    slips = [f"{name} is no setting, did you mean {meant}" for name, meant in misspelt(environ)]
-    if slips:
-        return advice("settings", f"{'; '.join(slips)}?")
+    typos = [f"{name} is no setting, did you mean {meant}" for name, meant in likely_typos(environ)]
+    if typos:
+        return advice("settings", f"{'; '.join(typos)}?")
     env_file = directory / ".env"
     if not env_file.exists():
         return ok("settings", f"from the environment; there is no .env in {directory}")
@@ -75,7 +75,7 @@ def database_findings(settings: Settings) -> Generator[Finding, None, bool]:
         )
         return False
     problem = _why_read_only()
-    yield judged("database", problem, f"{kind}: up to date, and can be written")
+    yield from_problem("database", problem, f"{kind}: up to date, and can be written")
     return True
 
 
@@ -100,7 +100,7 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield from _of_webhook_addresses(settings)
 
 
-def asked_currencies() -> dict[str, str]:
+def recent_currencies() -> dict[str, str]:
     """Return the currencies of recent requests, each with a seller that used the currency."""
     newest = PaymentRequest.select().order_by(PaymentRequest.id.desc()).limit(LOOKED_BACK)
     return {row.currency: row.seller_id for row in newest if row.currency not in ("BTC", "SAT")}
@@ -172,7 +172,7 @@ def _of_addresses(free: Mapping[str, int], settings: Settings) -> Finding:
     held = held_count()
     more = f"; {held} more are held, because the wallet does not have them" if held else ""
     counts = ", ".join(_of_pool(count, name, free) for name, count in free.items())
-    return judged("addresses", problem, f"{counts} free ones of {wanted}{more}")
+    return from_problem("addresses", problem, f"{counts} free ones of {wanted}{more}")
 
 
 def _of_pool(count: int, name: str, free: Mapping[str, int]) -> str:
@@ -225,6 +225,6 @@ def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:
             f"{count} could not be delivered, the last by {last.channel} to {last.recipient} "
             f"({last.last_error}): see {command} events list; once mended, {command} events retry"
         )
-    return judged(
+    return from_problem(
         "messages", problem, f"all delivered, except {pending} on their way" if pending else "all delivered"
     )

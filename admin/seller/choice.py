@@ -4,7 +4,7 @@ import click
 
 from admin.checked import Checked
 from admin.cli import CommandError
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.seller import SELLER_ID, Seller
 from payments.document import timestamp
 
@@ -16,7 +16,7 @@ def _read_seller_id(text: str) -> str:
 
 
 seller_id_type = Checked(
-    "id", Kind(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+    "id", SettingType(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 )
 seller_argument = click.argument("seller_id", metavar="SELLER", type=seller_id_type)
 optional_seller_argument = click.argument(

@@ -26,12 +26,11 @@ from admin.seller.webhook import (
 from admin.terminal import table
 from admin.wallet.choice import chosen_wallet, wallets_change
 from config.addresses import email_address, http_url, support_contact
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.api_key import add_key, revoke_all
 from models.db.connection import database, snapshot
-from models.seller import Seller
+from models.seller import MAX_NAME_CHARACTERS, Seller
 
-LONGEST_NAME = 200
 FIRST_KEY = "first key"
 """The label of the key that `seller add` makes."""
 _COLUMNS = {"wallet": "wallet_id"}
@@ -39,15 +38,15 @@ _SECRETS = ("api_key", "webhook_secret")
 
 
 def _read_name(text: str) -> str:
-    if len(text) > LONGEST_NAME:
+    if len(text) > MAX_NAME_CHARACTERS:
         raise InvalidValue("is too long")
     return text
 
 
-NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
+NAME_TYPE = SettingType(_read_name, f"up to {MAX_NAME_CHARACTERS} characters")
 
 id_argument = click.argument("seller_id", metavar="ID", type=seller_id_type)
-name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
+name_option = click.option("--name", type=Checked("text", NAME_TYPE), help="The shop's name.")
 email_option = click.option(
     "--email",
     type=Checked("address", email_address()),

@@ -9,14 +9,12 @@ from typing import Any
 import click
 
 from admin.cli import CommandError, answer, json_option, read_settings
-from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import OperatorRpc
 from config import Settings
+from daemon.node.errors import WALLET_LOADED, WALLET_NOT_FOUND, NodeRefused, RpcError
 from models.address import hold_unclaimed, unclaimed_addresses
 from models.db.connection import TRANSIENT_ERRORS, DatabaseError, database, disconnect
 from models.db.schema import open_database
-
-# Bitcoin Core's rpc/protocol.h.
-WALLET_NOT_FOUND, WALLET_ALREADY_LOADED = -18, -35
 
 # Extended private keys (BIP 32, SLIP 132), and keys in wallet import format.
 PRIVATE_KEY = re.compile(r"[a-zA-Z]prv[1-9A-HJ-NP-Za-km-z]{20}|[(,][5KL9c][1-9A-HJ-NP-Za-km-z]{50,51}[),]")
@@ -65,7 +63,7 @@ def create_wallet(
 ) -> dict[str, Any]:
     """Create or load the wallet, and return its name, if it is new, and if it is watch-only.
 
-    Raise CommandError with the correction.
+    Raise CommandError with the correction, NodeError or RpcError.
     """
     rpc = OperatorRpc(settings)
     try:
@@ -76,10 +74,10 @@ def create_wallet(
         _hold_lost_addresses(rpc, settings)
         holds_keys = rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]
         return {"wallet": rpc.wallet, "created": is_new, "watch_only": not holds_keys}
-    except Forbidden as forbidden:
-        raise CommandError(f"{forbidden} Or run: {_by_hand(settings, watch_only)}") from forbidden
-    except RpcFault as fault:
-        raise CommandError(f"bitcoind refused {fault.method}: {fault}") from fault
+    except NodeRefused as refusal:
+        raise CommandError(f"{refusal} Or run: {_by_hand(settings, watch_only)}") from refusal
+    finally:
+        rpc.close()
 
 
 def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
@@ -106,7 +104,7 @@ def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
 def _is_known(rpc: OperatorRpc, address: str) -> bool:
     try:
         info = rpc.call("getaddressinfo", address, in_wallet=True)
-    except RpcFault:
+    except RpcError:
         return False
     return bool(info["ismine"] or info.get("iswatchonly"))
 
@@ -134,8 +132,8 @@ def _watched(rpc: OperatorRpc, settings: Settings, descriptor: str) -> dict[str,
         raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     try:
         info = rpc.call("getdescriptorinfo", descriptor)
-    except RpcFault as fault:
-        raise CommandError(f"this is no descriptor for the node's chain: {fault}") from fault
+    except RpcError as error:
+        raise CommandError(f"this is no descriptor for the node's chain: {error}") from error
     if info["hasprivatekeys"]:
         raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     if not info["isrange"]:
@@ -156,10 +154,10 @@ def _is_there(rpc: OperatorRpc, name: str) -> bool:
     """Return whether bitcoind has the wallet. Load an existing wallet, now and at bitcoind's next start."""
     try:
         rpc.call("loadwallet", name, True)
-    except RpcFault as fault:
-        if fault.code not in (WALLET_NOT_FOUND, WALLET_ALREADY_LOADED):
+    except RpcError as error:
+        if error.code not in (WALLET_NOT_FOUND, WALLET_LOADED):
             raise
-        return fault.code == WALLET_ALREADY_LOADED
+        return error.code == WALLET_LOADED
     return True
 
 

@@ -4,15 +4,16 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from admin.cli import CommandError
-from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import OperatorRpc
 from daemon.node.checks import network_problem
+from daemon.node.errors import BitcoindError, RpcError
 from models.address import known_positions
 from models.daemon_status import daemon_report
 from payments.descriptor import UnusableKey, WalletKey, read_wallet_key
@@ -42,7 +43,7 @@ class CheckedKey:
 
 
 def check_key(rpc: OperatorRpc, text: str, address_type: str | None) -> CheckedKey:
-    """Return the key's descriptor with its first addresses. Raise CommandError, RpcFault or Forbidden."""
+    """Return the key's descriptor with its first addresses. Raise CommandError, RpcError or NodeError."""
     info = rpc.call("getblockchaininfo")
     problem = network_problem(info["chain"], info.get("signet_challenge"), daemon_report())
     if problem is not None:
@@ -63,7 +64,7 @@ def next_unused(rpc: OperatorRpc, descriptor: str, start_index: int | None) -> i
     """Return the index behind all used addresses of the descriptor, and not before `start_index`.
 
     A used address has unspent coins in the chain, or is in the database. With `start_index` the chain is not
-    scanned. Raise CommandError, RpcFault or Forbidden.
+    scanned. Raise CommandError, RpcError or NodeError.
     """
     index = start_index or 0
     if start_index is None:
@@ -74,8 +75,8 @@ def next_unused(rpc: OperatorRpc, descriptor: str, start_index: int | None) -> i
 def _as_bitcoind_writes_it(rpc: OperatorRpc, key: WalletKey) -> str:
     try:
         info = rpc.call("getdescriptorinfo", key.descriptor)
-    except RpcFault as fault:
-        raise CommandError(f"bitcoind does not take this descriptor: {_without_keys(str(fault))}") from None
+    except RpcError as error:
+        raise CommandError(f"bitcoind does not take this descriptor: {_without_keys(str(error))}") from None
     if info["hasprivatekeys"]:
         raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     return str(info["descriptor"])
@@ -84,8 +85,8 @@ def _as_bitcoind_writes_it(rpc: OperatorRpc, key: WalletKey) -> str:
 def _derive(rpc: OperatorRpc, descriptor: str, begin: int, end: int) -> list[str]:
     try:
         found: list[str] = rpc.call("deriveaddresses", descriptor, [begin, end - 1])
-    except RpcFault as fault:
-        text = _without_keys(str(fault))
+    except RpcError as error:
+        text = _without_keys(str(error))
         raise CommandError(f"bitcoind derives no addresses from this descriptor: {text}") from None
     return found
 
@@ -95,8 +96,8 @@ def _behind_coins(rpc: OperatorRpc, descriptor: str) -> int:
     begin, behind = 0, 0
     while behind + WINDOW > begin:
         scanned = {"desc": descriptor, "range": [begin, begin + SCAN_BATCH_SIZE - 1]}
-        with _progress(rpc):
-            coins = rpc.call("scantxoutset", "start", [scanned], seconds=SCAN_SECONDS)["unspents"]
+        with closing(rpc.another(SCAN_SECONDS)) as scanning, _progress(rpc):
+            coins = scanning.call("scantxoutset", "start", [scanned])["unspents"]
         behind = max([behind, *(index + 1 for index in _newest_index(rpc, descriptor, coins))])
         begin += SCAN_BATCH_SIZE
     return behind
@@ -132,22 +133,23 @@ def _progress(rpc: OperatorRpc) -> Iterator[None]:
 
     def report() -> None:
         while not is_over.wait(POLL_SECONDS):
-            with suppress(CommandError, RpcFault, Forbidden):
+            with suppress(BitcoindError):
                 status = rpc.call("scantxoutset", "status")
                 if status is not None and sys.stderr.isatty():
                     click.echo(f"\r{status['progress']} % of the chain's coins ", nl=False, err=True)
 
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
+    is_done = False
     try:
         yield
-    except BaseException:
-        with suppress(CommandError, RpcFault, Forbidden):
-            rpc.call("scantxoutset", "abort")
-        raise
+        is_done = True
     finally:
         is_over.set()
         thread.join()
+        if not is_done:
+            with suppress(BitcoindError):
+                rpc.call("scantxoutset", "abort")
 
 
 def _without_keys(text: str) -> str:

@@ -10,12 +10,12 @@ import peewee
 
 from admin.checked import Checked
 from admin.cli import CommandError, answer, json_option, open_settings_and_database, print_json
-from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import OperatorRpc
 from admin.terminal import table
 from admin.wallet.choice import chosen_wallet, wallets_change
 from admin.wallet.descriptor_check import CheckedKey, check_key, next_unused
 from config import Settings
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.db.connection import database
 from models.queries.wallets import PaidAddress, WalletFigures, paid_addresses, wallet_figures
 from models.wallet import (
@@ -48,7 +48,7 @@ def _read_type(text: str) -> str:
 @click.option(
     "--type",
     "address_type",
-    type=Checked("type", Kind(_read_type, ", ".join(ADDRESS_TYPES)), hidden=True),
+    type=Checked("type", SettingType(_read_type, ", ".join(ADDRESS_TYPES)), hidden=True),
     help=f"The addresses of an extended public key: {', '.join(ADDRESS_TYPES)}.",
 )
 @click.option(
@@ -111,10 +111,6 @@ def _add(
         if start_index is None:
             click.echo("Searching the chain for used addresses; --start-index N skips this.", err=True)
         index = next_unused(rpc, checked.descriptor, start_index)
-    except Forbidden as forbidden:
-        raise CommandError(str(forbidden)) from forbidden
-    except RpcFault as fault:
-        raise CommandError(f"bitcoind refused {fault.method}: {fault}") from fault
     finally:
         rpc.close()
     if index > MAX_INDEX:

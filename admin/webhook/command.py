@@ -14,7 +14,7 @@ from admin.seller.choice import optional_seller_argument, seller_argument, selle
 from admin.seller.webhook import refuse_unreachable
 from admin.webhook.page import delivery_document, document, last_answer, list_page, page
 from config.addresses import http_url
-from config.types import InvalidValue, Kind
+from config.types import InvalidValue, SettingType
 from models.command import request_webhook_test
 from models.db.connection import database, disconnect
 from models.delivery import Delivery, newest_delivery_id, trial_delivery_after
@@ -48,7 +48,7 @@ def _read_secret(text: str) -> str:
     return text
 
 
-SECRET_KIND = Kind(_read_secret, f"1 to {MAX_SECRET_CHARACTERS} characters")
+SECRET_TYPE = SettingType(_read_secret, f"1 to {MAX_SECRET_CHARACTERS} characters")
 
 id_argument = click.argument("reference", metavar="ID")
 url_type = Checked("url", http_url(), hidden=True)
@@ -61,7 +61,7 @@ events_option = click.option(
 )
 secret_option = click.option(
     "--secret",
-    type=Checked("text", SECRET_KIND, hidden=True),
+    type=Checked("text", SECRET_TYPE, hidden=True),
     help="Sign with this secret. By default Nodetill makes a new one.",
 )
 

@@ -10,7 +10,7 @@ import structlog
 
 from daemon.chain.block_handler import BlockHandler
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import NodeRefused, RpcError
+from daemon.node.errors import NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from daemon.unit_of_work import unit_of_work
 from models.address import add_addresses, retire_bitcoinds, unknown_addresses

@@ -13,7 +13,7 @@ from enum import Enum
 import structlog
 
 from daemon.chain.outputs import (
-    Foreword,
+    BlockContext,
     disconnect_outputs,
     forget_replacements,
     mark_replaced,
@@ -22,13 +22,13 @@ from daemon.chain.outputs import (
 from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.checks import is_ordered
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import NodeError
+from daemon.node.errors import NodeError
 from daemon.node.types import NodeTip
 from daemon.progress import Progress
 from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.output import Output, forget_outpoints_of, states_of, txids_in_blocks
+from models.output import Output, forget_outpoints_of, txids_in_blocks
 from models.payment import PaymentRequest
 from models.wallet import is_bitcoind_used
 from payments.status import CLOSING_DEPTH
@@ -215,13 +215,13 @@ class BlockHandler:
     def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
         """Store these blocks above `tip`, with their payments and conflicts. Return the last block."""
         contents = self._find_contents(blocks)
-        foreword = self._foreword(contents)
+        context = self._block_context(contents)
         with unit_of_work("block-connected") as work:
             connected = []
             for content in contents:
                 block, height = content.block, tip.height + 1
                 if content.matches:
-                    record_mined(work, content.matches, block, height, now, self._watch, foreword)
+                    record_mined(work, content.matches, block, height, now, self._watch, context)
                 for other, ours in content.conflicts:
                     for txid in ours:
                         mark_replaced(work, txid, other.txid, in_block=block.hash)
@@ -258,19 +258,14 @@ class BlockHandler:
             for block in blocks
         ]
 
-    def _foreword(self, contents: Sequence[_Content]) -> Foreword:
+    def _block_context(self, contents: Sequence[_Content]) -> BlockContext:
         """Request when bitcoind's wallet received new transactions, and collect the lineages."""
         matches = [match for content in contents for match in content.matches]
-        known = states_of(match.transaction.txid for match in matches)
-        new = {
-            match.transaction.txid
-            for match in matches
-            if any((match.transaction.txid, paid.vout) not in known for paid in match.outputs)
-        }
-        asked = new if new and is_bitcoind_used() else ()
-        times = {txid: self._node.wallet_received_at(txid) for txid in asked}
+        new = {match.transaction.txid for match in matches if match.is_new}
+        wanted = new if new and is_bitcoind_used() else ()
+        times = {txid: self._node.wallet_received_at(txid) for txid in wanted}
         received_at = {txid: time for txid, time in times.items() if time is not None}
-        return Foreword(received_at, _replacing_lineages(contents))
+        return BlockContext(received_at, _replacing_lineages(contents))
 
 
 def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transaction]]:

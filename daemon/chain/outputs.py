@@ -22,8 +22,6 @@ from models.output import (
     Output,
     count_own_inputs,
     outputs_at,
-    outputs_of,
-    txid_in,
 )
 from models.payment import PaymentRequest, mark_for_reassessment, payments_at
 from payments.replacement import inherited_present_since
@@ -46,7 +44,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreword:
+class BlockContext:
     """Additional facts about transactions that we see first in a block.
 
     `received_at` maps a txid to the time when the wallet received the transaction. `lineages` covers
@@ -68,12 +66,11 @@ def record_unconfirmed(
 ) -> None:
     """Store a payment that is in the mempool. `lineage` is the payment and its unconfirmed ancestors."""
     txid = match.transaction.txid
-    known = _known([txid])
-    _store_outputs(work, match, Sighting(seen_at, seen_at, now), lineage, watch, known, state=MEMPOOL)
-    if known:
+    _store_outputs(work, match, Sighting(seen_at, seen_at, now), lineage, watch, state=MEMPOOL)
+    if match.recorded:
         is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
         values = {"state": MEMPOOL, "replaced_by": None, "replaced_in": None}
-        _change(work, "output returned", txid_in([txid]) & is_new, **values)
+        _change(work, "output returned", Output.txid.in_([txid]) & is_new, **values)
     watch.add({txid: lineage})
 
 
@@ -84,18 +81,17 @@ def record_mined(
     height: int,
     now: datetime,
     watch: Watchlist,
-    foreword: Foreword,
+    context: BlockContext,
 ) -> None:
     """Store payments that are in a block of the active chain."""
     mined_at = datetime.fromtimestamp(block.time, UTC)
     location = {"state": MINED, "block_hash": block.hash, "block_height": height}
     paying = {match.transaction.txid: match.transaction for match in matches}
-    known = _known(paying)
     for match in matches:
         txid = match.transaction.txid
-        sighting = Sighting(min(mined_at, foreword.received_at.get(txid, mined_at)), mined_at, now)
-        lineage = foreword.lineages.get(txid, [match.transaction])
-        _store_outputs(work, match, sighting, lineage, watch, known, **location)
+        sighting = Sighting(min(mined_at, context.received_at.get(txid, mined_at)), mined_at, now)
+        lineage = context.lineages.get(txid, [match.transaction])
+        _store_outputs(work, match, sighting, lineage, watch, **location)
         if len(lineage) > 1:
             watch.add({txid: lineage})
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
@@ -103,7 +99,7 @@ def record_mined(
         _change(
             work,
             "output mined",
-            txid_in(batch) & is_elsewhere,
+            Output.txid.in_(batch) & is_elsewhere,
             **location,
             replaced_by=None,
             replaced_in=None,
@@ -124,7 +120,7 @@ def mark_replaced(work: UnitOfWork, txid: str, by: str, in_block: str | None) ->
         is_new &= Output.replaced_in.is_null()
     else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
-    condition = txid_in([txid]) & Output.block_hash.is_null() & is_new
+    condition = Output.txid.in_([txid]) & Output.block_hash.is_null() & is_new
     _change(work, "output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
@@ -133,7 +129,12 @@ def mark_dropped(work: UnitOfWork, txids: Collection[str]) -> None:
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
     for batch in chunked(txids):
         _change(
-            work, "output dropped", txid_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None
+            work,
+            "output dropped",
+            Output.txid.in_(batch) & is_new,
+            state=DROPPED,
+            replaced_by=None,
+            replaced_in=None,
         )
 
 
@@ -154,21 +155,16 @@ def forget_replacements(work: UnitOfWork, condition: Any) -> None:
     _change(work, "replacement unmined", condition, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
-def _known(txids: Iterable[str]) -> dict[tuple[str, int], Output]:
-    return {(output.txid, output.vout): output for output in outputs_of(txids)}
-
-
 def _store_outputs(
     work: UnitOfWork,
     match: PayingTransaction,
     sighting: Sighting,
     lineage: Sequence[Transaction],
     watch: Watchlist,
-    known: Mapping[tuple[str, int], Output],
     **location: object,
 ) -> None:
-    """Insert the outputs that are not `known`. Restart the age of outputs that were gone."""
-    stored = [(paid, known.get((match.transaction.txid, paid.vout))) for paid in match.outputs]
+    """Insert the outputs that are not recorded. Restart the age of outputs that were gone."""
+    stored = [(paid, match.recorded.get(paid.vout)) for paid in match.outputs]
     if all(output is not None and output.gone_since is None for _, output in stored):
         return
     payments = payments_at({paid.address_id for paid in match.outputs})

@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 
 from daemon.descriptor_pool import DescriptorPool
-from daemon.node.rpc import NodeRefused, RpcError
+from daemon.node.errors import NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from daemon.unit_of_work import unit_of_work
 from models.address import retire_free

@@ -11,9 +11,8 @@ from datetime import datetime
 import structlog
 
 from daemon.chain.mempool import Mempool, MempoolUpdate
-from daemon.chain.watchlist import PayingTransaction, Watchlist
+from daemon.chain.watchlist import Watchlist
 from daemon.node.client import Bitcoind
-from models.output import MEMPOOL, MINED, states_of
 from payments.transaction import MalformedTransaction, Transaction
 
 log = structlog.get_logger(__name__)
@@ -27,14 +26,14 @@ class TransactionHandler:
         self._mempool = mempool
         self._watch = watch
 
-    def look(self, raws: Iterable[bytes], now: datetime) -> MempoolUpdate | None:
+    def compare(self, raws: Iterable[bytes], now: datetime) -> MempoolUpdate | None:
         """Return the new facts, not stored yet. Return None where no transaction concerns us."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
-        new = _unrecorded(self._watch.matches(transactions))
+        new = [match for match in self._watch.matches(transactions) if not match.is_live]
         possibly_conflicted = {txid for _, txids in self._watch.conflicting(transactions) for txid in txids}
         if not new and not possibly_conflicted:
             return None
-        return self._mempool.look(new, possibly_conflicted, now, came_by_feed=True)
+        return self._mempool.compare(new, possibly_conflicted, now, came_by_feed=True)
 
     def _read(self, raw: bytes) -> Transaction | None:
         try:
@@ -42,15 +41,3 @@ class TransactionHandler:
         except MalformedTransaction as error:
             log.warning("unreadable transaction skipped", reason=str(error), size=len(raw))
             return None
-
-
-def _unrecorded(matches: list[PayingTransaction]) -> list[PayingTransaction]:
-    """Return the matches with an output that is not recorded in the mempool or in a block."""
-    states = states_of([match.transaction.txid for match in matches])
-    return [
-        match
-        for match in matches
-        if any(
-            states.get((match.transaction.txid, paid.vout)) not in (MEMPOOL, MINED) for paid in match.outputs
-        )
-    ]

@@ -2,11 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from models.address import find_scripts
-from models.output import add_watched_outpoints, all_watched_outpoints
+from models.output import (
+    MEMPOOL,
+    MINED,
+    Output,
+    add_watched_outpoints,
+    all_watched_outpoints,
+    outputs_of,
+)
 from payments.transaction import Transaction
 
 
@@ -20,10 +27,21 @@ class PaidOutput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PayingTransaction:
-    """A transaction that pays us, and its outputs that do so."""
+    """A transaction that pays us, and its outputs that do so. `recorded` has their rows in the database."""
 
     transaction: Transaction
     outputs: tuple[PaidOutput, ...]
+    recorded: Mapping[int, Output] = field(default_factory=dict)
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether an output is not recorded."""
+        return any(paid.vout not in self.recorded for paid in self.outputs)
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether all outputs are recorded in the mempool or in a block."""
+        return not self.is_new and all(row.state in (MEMPOOL, MINED) for row in self.recorded.values())
 
 
 class Watchlist:
@@ -77,7 +95,10 @@ class Watchlist:
         found: defaultdict[Transaction, list[PaidOutput]] = defaultdict(list)
         for transaction, output in paid:
             found[transaction].append(output)
-        return [PayingTransaction(transaction, tuple(outputs)) for transaction, outputs in found.items()]
+        recorded: defaultdict[str, dict[int, Output]] = defaultdict(dict)
+        for row in outputs_of({transaction.txid for transaction in found}):
+            recorded[row.txid][row.vout] = row
+        return [PayingTransaction(t, tuple(outputs), recorded[t.txid]) for t, outputs in found.items()]
 
     def conflicts(self, transaction: Transaction) -> set[str]:
         """Return the txids of the payments that conflict with this transaction."""

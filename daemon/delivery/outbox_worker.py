@@ -139,7 +139,7 @@ class OutboxWorker(Worker):
         self._start_thread = start_thread
 
         self._started_at = clock(), monotonic()
-        self._on_their_way: set[str] = set()
+        self._in_flight: set[str] = set()
         self._failing: set[str] = set()
         self._outcomes: deque[_Outcome] = deque()
         self._sends = count(1)
@@ -151,7 +151,7 @@ class OutboxWorker(Worker):
         return POLL_SECONDS
 
     def _is_idle(self) -> bool:
-        return not self._on_their_way
+        return not self._in_flight
 
     def _step(self) -> None:
         self._mark_outcomes()
@@ -175,7 +175,7 @@ class OutboxWorker(Worker):
         The webhook queue that has waited the longest comes first.
         """
         now = self._retry_time()
-        free = [queue for queue in due_queues(now) if queue not in self._on_their_way]
+        free = [queue for queue in due_queues(now) if queue not in self._in_flight]
         for queue in sorted(free, key=lambda name: (name == EMAIL, self._last_sends.get(name, 0))):
             if self._has_room(queue):
                 self._send_next(queue, now)
@@ -183,7 +183,7 @@ class OutboxWorker(Worker):
     def _has_room(self, queue: str) -> bool:
         if queue == EMAIL:
             return True
-        others = self._on_their_way - {EMAIL}
+        others = self._in_flight - {EMAIL}
         if queue in self._failing:
             return len(others & self._failing) < MAX_IN_FLIGHT_TO_FAILING
         return len(others - self._failing) < MAX_IN_FLIGHT
@@ -195,13 +195,13 @@ class OutboxWorker(Worker):
             # them.
             self.wake()
             return
-        self._on_their_way.add(queue)
+        self._in_flight.add(queue)
         self._last_sends[queue] = next(self._sends)
         try:
             self._start_thread(partial(self._deliver, message))
         except RuntimeError as error:
             # The system can start no more threads now.
-            self._on_their_way.remove(queue)
+            self._in_flight.remove(queue)
             log.warning("message not begun", **_facts(message), reason=str(error))
 
     def _deliver(self, message: Message) -> None:
@@ -243,7 +243,7 @@ class OutboxWorker(Worker):
             log_outcome = self._mark(outcome)
             self._outcomes.popleft()
             queue = outcome.message.queue
-            self._on_their_way.remove(queue)
+            self._in_flight.remove(queue)
             (self._failing.discard if outcome.failure is None else self._failing.add)(queue)
             log_outcome()
 

@@ -8,7 +8,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from config import HostList, Proxy
 from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
-from daemon.net.http_client import HttpResponse, exchange
+from daemon.net.http_client import HttpResponse, request
 from payments.greenfield.delivery import SIGNATURE_HEADER, signature
 
 DEADLINE_SECONDS = 10.0
@@ -65,7 +65,7 @@ class WebhookSender:
         The time limit is `BTCPAY_DEADLINE_SECONDS`.
         """
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(secret, body)}
-        response = self._exchange(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
+        response = self._request(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
         return _accepted_status(response)
 
     def post(
@@ -85,13 +85,13 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
-        return self._exchange(url, headers, body, self._deadline_seconds, is_public_only)
+        return self._request(url, headers, body, self._deadline_seconds, is_public_only)
 
-    def _exchange(
+    def _request(
         self, url: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float, is_public_only: bool
     ) -> HttpResponse:
         try:
-            return exchange(
+            return request(
                 "POST",
                 url,
                 headers=headers,

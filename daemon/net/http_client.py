@@ -52,7 +52,7 @@ class _Target:
     path: str
 
 
-def exchange(
+def request(
     method: str,
     url: str,
     *,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from config import Settings
 from config.command import manage_command
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
-from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
+from daemon.node.errors import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from daemon.unit_of_work import unit_of_work
 from models.address import Address

@@ -1,26 +1,29 @@
 """The daemon's interface to bitcoind: one method for each call, with its result as a value.
 
-A client belongs to one thread, see daemon/node/rpc.py. The RPC reference is
+A client belongs to one thread. The RPC reference is
 https://bitcoincore.org/en/doc/ (version 29).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from threading import Lock
 from typing import Any
 
 from config import Settings
-from daemon.node.rest import Rest
-from daemon.node.rpc import (
+from daemon.node.calls import RPC_CALLS
+from daemon.node.credentials import credentials
+from daemon.node.errors import (
     NO_SUCH_LABEL,
     NOT_FOUND,
     OUT_OF_RANGE,
     WALLET_LOADED,
     NodeError,
     NodeRefused,
-    Rpc,
     RpcError,
 )
+from daemon.node.rest import Rest
+from daemon.node.rpc import Rpc
 from daemon.node.types import MempoolEntry, NodeTip, Publication
 from models.db.connection import chunked
 from payments.transaction import (
@@ -56,7 +59,10 @@ class Bitcoind:
 
     def __init__(self, settings: Settings, rpc: Rpc | None = None) -> None:
         self._settings = settings
-        self._rpc = rpc or Rpc(settings)
+        self._wallet = settings.bitcoind_wallet
+        self._rpc = rpc or Rpc(
+            settings.rpc_url_without_credentials, partial(credentials, settings), calls=RPC_CALLS
+        )
         self._rest = Rest(self._rpc.connection)
         self._has_rest = settings.bitcoind_rest == "auto"
 
@@ -202,7 +208,7 @@ class Bitcoind:
         Raise NodeError where the tip has left the chain, and RpcError where the wallet is not loaded.
         """
         try:
-            rows = self._rpc.call("listsinceblock", tip_hash, wallet=True)["transactions"]
+            rows = self._rpc.call("listsinceblock", tip_hash, wallet=self._wallet)["transactions"]
         except RpcError as error:
             if error.code == NOT_FOUND:
                 raise NodeError("bitcoind's chain moves while it is read") from error
@@ -214,9 +220,11 @@ class Bitcoind:
 
         The block may have left the chain. For an unknown block, the whole chain counts.
         """
-        rows = self._rpc.call_or_none("listsinceblock", block_hash, none_on_code=NOT_FOUND, wallet=True)
+        rows = self._rpc.call_or_none(
+            "listsinceblock", block_hash, none_on_code=NOT_FOUND, wallet=self._wallet
+        )
         if rows is None:
-            rows = self._rpc.call("listsinceblock", wallet=True)
+            rows = self._rpc.call("listsinceblock", wallet=self._wallet)
         paid = [row for row in rows["transactions"] if row["confirmations"] > 0 and "address" in row]
         heights: dict[str, int] = {}
         for row in paid:
@@ -227,14 +235,14 @@ class Bitcoind:
     def wallet_received_at(self, txid: str) -> datetime | None:
         """Return when the wallet received a transaction, or None where that is unknown or forbidden."""
         try:
-            found = self._rpc.call("gettransaction", txid, wallet=True)
+            found = self._rpc.call("gettransaction", txid, wallet=self._wallet)
         except (RpcError, NodeRefused):
             return None
         return datetime.fromtimestamp(found["timereceived"], UTC)
 
     def is_address_known(self, address: str) -> bool:
         """Return whether the wallet owns or watches this address."""
-        return _is_ours(self._rpc.call("getaddressinfo", address, wallet=True))
+        return _is_ours(self._rpc.call("getaddressinfo", address, wallet=self._wallet))
 
     def known_addresses(self, addresses: Sequence[str]) -> set[str]:
         """Return the given addresses that the wallet owns or watches.
@@ -244,14 +252,14 @@ class Bitcoind:
         known: set[str] = set()
         for batch in chunked(addresses):
             calls = [[address] for address in batch]
-            infos = self._rpc.batch("getaddressinfo", calls, wallet=True)
+            infos = self._rpc.batch("getaddressinfo", calls, wallet=self._wallet)
             known |= {address for address, info in zip(batch, infos, strict=True) if _is_ours(info)}
         return known
 
     def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
         """Return `count` fresh addresses of the wallet, each with its script, by one batch of calls."""
         call = [LABEL, self._settings.address_type]
-        addresses = self._rpc.batch("getnewaddress", [call] * count, wallet=True)
+        addresses = self._rpc.batch("getnewaddress", [call] * count, wallet=self._wallet)
         return list(zip(addresses, self.scripts_of(addresses), strict=True))
 
     def derive(self, descriptor: str, begin: int, end: int) -> list[str]:
@@ -268,23 +276,22 @@ class Bitcoind:
 
     def addresses(self) -> list[str]:
         """Return every address that `new_addresses` has made in this wallet."""
-        return list(
-            self._rpc.call_or_none("getaddressesbylabel", LABEL, none_on_code=NO_SUCH_LABEL, wallet=True)
-            or ()
+        found = self._rpc.call_or_none(
+            "getaddressesbylabel", LABEL, none_on_code=NO_SUCH_LABEL, wallet=self._wallet
         )
+        return list(found or ())
 
     def load_wallet(self) -> bool:
         """Load the wallet if necessary. Return whether that was necessary.
 
         Raise RpcError where the wallet cannot be loaded.
         """
-        name = self._settings.bitcoind_wallet
         # bitcoind returns an error to a second thread that loads the same wallet.
         with _LOADING:
-            if name in self._rpc.call("listwallets"):
+            if self._wallet in self._rpc.call("listwallets"):
                 return False
             try:
-                self._rpc.call("loadwallet", name)
+                self._rpc.call("loadwallet", self._wallet)
             except RpcError as error:
                 if error.code != WALLET_LOADED:
                     raise
@@ -292,7 +299,7 @@ class Bitcoind:
 
     def is_wallet_scanning(self) -> bool:
         """Return whether the wallet is rescanning, because its results have gaps until then."""
-        return bool(self._rpc.call("getwalletinfo", wallet=True)["scanning"])
+        return bool(self._rpc.call("getwalletinfo", wallet=self._wallet)["scanning"])
 
     # The feed
 
@@ -315,7 +322,7 @@ class Bitcoind:
 
     def _rest_body(self, path: str, failpoint: str) -> bytes | None:
         """Return the body, or None where REST is off or does not serve this path."""
-        self._rpc.asked = "REST"
+        self._rpc.last_call = "REST"
         return self._rest.get(path, failpoint) if self._has_rest else None
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from config import Settings
 from config.addresses import is_ip_address, is_this_machine
 from daemon.node.client import Bitcoind
+from daemon.node.errors import METHOD_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.feed_places import (
     HASHBLOCK,
     HASHBLOCK_SETTING,
@@ -29,7 +30,6 @@ from daemon.node.feed_places import (
     sharing,
     small_mark,
 )
-from daemon.node.rpc import METHOD_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import Publication
 
 LOOK_SECONDS = 2.0

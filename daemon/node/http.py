@@ -14,7 +14,7 @@ from daemon.net.connection import open_connection
 from daemon.net.tls import tls_context
 
 ANSWER_SECONDS = 30.0
-"""The longest wait for the first byte of a response."""
+"""The longest wait of the daemon for the first byte of a response."""
 
 STALL_SECONDS = 4.0
 """The longest silence while connecting, while sending, and within a response."""
@@ -32,16 +32,17 @@ An exception of the callback ends the call.
 class PollingHTTPConnection(http.client.HTTPConnection):
     """An HTTP connection that calls `on_wait` while it waits for a response to begin."""
 
-    def __init__(self, host: str, port: int | None, on_wait: OnWait) -> None:
+    def __init__(self, host: str, port: int | None, on_wait: OnWait, answer_seconds: float) -> None:
         super().__init__(host, port, timeout=STALL_SECONDS)
         self._on_wait = on_wait
+        self._answer_seconds = answer_seconds
 
     def connect(self) -> None:
         """Connect to any address of the host. Raise OSError."""
         self.sock = open_connection(self.host, self.port, STALL_SECONDS)
 
     def getresponse(self) -> http.client.HTTPResponse:
-        """Return the response. Raise TimeoutError after ANSWER_SECONDS, and any exception of `on_wait`."""
+        """Return the response. Raise TimeoutError after `answer_seconds`, and any exception of `on_wait`."""
         try:
             self._wait()
         except BaseException:
@@ -56,16 +57,16 @@ class PollingHTTPConnection(http.client.HTTPConnection):
         poller.register(self.sock, select.POLLIN)
         while not poller.poll(SLICE_SECONDS * 1000):
             waited = time.monotonic() - began
-            if waited > ANSWER_SECONDS:
-                raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
+            if waited > self._answer_seconds:
+                raise TimeoutError(f"no answer within {self._answer_seconds:g} s")
             self._on_wait(waited if waited > REPORT_AFTER_SECONDS else None)
 
 
 class SecureConnection(http.client.HTTPSConnection):
     """An HTTPS connection, with a timeout alone, because readable TLS bytes need not begin a response."""
 
-    def __init__(self, host: str, port: int | None) -> None:
-        super().__init__(host, port, timeout=ANSWER_SECONDS)
+    def __init__(self, host: str, port: int | None, answer_seconds: float) -> None:
+        super().__init__(host, port, timeout=answer_seconds)
 
     def connect(self) -> None:
         """Connect to any address of the host. Raise OSError."""
@@ -75,4 +76,4 @@ class SecureConnection(http.client.HTTPSConnection):
         except BaseException:
             connection.close()
             raise
-        self.sock.settimeout(ANSWER_SECONDS)
+        self.sock.settimeout(self.timeout)

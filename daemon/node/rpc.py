@@ -1,84 +1,62 @@
-"""A client of bitcoind's JSON-RPC for one thread, with its connections, credentials and errors.
+"""The client of bitcoind's JSON-RPC for all programs: the daemon, manage.py, the demo and the tests.
 
-A python-bitcoinrpc connection belongs to one thread. It is unusable after a response that is not JSON-RPC.
+python-bitcoinrpc makes the calls. It takes credentials from the URL without decoding them, and refuses a
+response whose Content-Type a proxy has changed. So the connection that it gets sets the credentials and reads
+the response. Its batches need a JSON-RPC version in which bitcoind leaves out fields that it requires, so a
+batch uses the connection directly.
 """
 
+import base64
 import http.client
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from dataclasses import dataclass
+from decimal import Decimal
+from http import HTTPStatus
+from socket import socket
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bitcoinrpc.authproxy import JSONRPCException
+from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
-from config import Settings
 from daemon.failpoint import reach
-from daemon.node.http import PollingHTTPConnection, SecureConnection
-from daemon.node.rpc_proxy import NOT_JSON, RpcProxy
+from daemon.node.errors import IN_WARMUP, MISC_ERROR, BitcoindError, NodeError, NodeRefused, RpcError
+from daemon.node.http import ANSWER_SECONDS, PollingHTTPConnection, SecureConnection
 
-# From Bitcoin Core's rpc/protocol.h.
-MISC_ERROR, NOT_FOUND, OUT_OF_RANGE, NO_SUCH_LABEL = -1, -5, -8, -11
-WALLET_NOT_FOUND, WALLET_LOADED, IN_WARMUP, METHOD_NOT_FOUND = -18, -35, -28, -32601
-
-RPC_CALLS = frozenset(
-    "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "
-    "getmempoolancestors getrawmempool getrawtransaction gettxspendingprevout decoderawtransaction "
-    "getzmqnotifications getnetworkinfo getnewaddress getaddressesbylabel validateaddress getaddressinfo "
-    "getwalletinfo loadwallet listwallets listsinceblock gettransaction deriveaddresses".split()
-)
-"""All RPC methods that the daemon calls."""
-
-WALLET_CALLS = frozenset(
-    "getnewaddress getaddressesbylabel getaddressinfo getwalletinfo loadwallet listwallets "
-    "listsinceblock gettransaction".split()
-)
-"""The calls of RPC_CALLS that bitcoind's own wallet needs. A bitcoind without wallets does not have them."""
-
-DESCRIPTOR_CALLS = frozenset({"deriveaddresses"})
-"""The calls of RPC_CALLS that wallets of descriptors need."""
-
-ADDING_CALLS = frozenset({"getdescriptorinfo", "scantxoutset"})
-"""Further calls of `manage.py wallet add`.
-
-A test compares rpcwhitelist in bitcoin.conf.example with RPC_CALLS and these.
-"""
-
-NO_CREDENTIALS = (
-    "BITCOIND_RPC_URL names another machine and has no password; this machine's cookie is not sent there: "
-    "set BITCOIND_RPC_URL=http://USER:PASSWORD@HOST:PORT, or BITCOIND_COOKIE_FILE to that bitcoind's cookie"
+# The statuses of JSON-RPC responses in Bitcoin Core's httprpc.cpp. A refusal has another status.
+_RPC_STATUSES = frozenset(
+    {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR}
 )
 
-
-class NodeError(Exception):
-    """bitcoind returns no result now, but may later. The message is one line with the cure."""
-
-
-class NodeRefused(NodeError):
-    """bitcoind refuses our credentials, our address, or this call."""
-
-
-class RpcError(Exception):
-    """bitcoind has returned an error. `code` is one of Bitcoin Core's rpc/protocol.h."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+NO_RESULT = -343
+"""python-bitcoinrpc's own code for a response without a result."""
 
 
 class Rpc:
-    """A client with a connection to the node and one to its wallet, opened on demand.
+    """A client for one thread and one user, with one connection, opened on demand.
 
     Every call raises NodeError where bitcoind returns no result now, and RpcError for bitcoind's errors.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._address = settings.rpc_url_without_credentials
-        self._node: RpcProxy | None = None
-        self._wallet: RpcProxy | None = None
-        self._while_waiting: Callable[[str | None], None] | None = None
-        self.asked = ""
+    def __init__(
+        self,
+        url: str,
+        credentials: Callable[[], str],
+        answer_seconds: float = ANSWER_SECONDS,
+        calls: frozenset[str] | None = None,
+    ) -> None:
+        """Call bitcoind at `url`, which has no credentials. Allow the methods `calls` alone, or all methods.
+
+        `credentials` returns "user:password" for each new connection, because a cookie does not last.
+        """
+        self._url = url
+        self._credentials = credentials
+        self._answer_seconds = answer_seconds
+        self._calls = calls
+        self._channel: _Channel | None = None
+        self._on_wait: Callable[[str | None], None] | None = None
+        self.last_call = ""
         """The name of the current or last call."""
 
     def on_wait(self, callback: Callable[[str | None], None]) -> None:
@@ -86,13 +64,20 @@ class Rpc:
 
         The argument is a problem line for a slow call, else None. An exception of the callback ends the call.
         """
-        self._while_waiting = callback
+        self._on_wait = callback
 
-    def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
-        """Return the result of one call."""
-        return self._call_twice(method, lambda proxy: proxy.one(method, parameters), wallet)
+    def call(self, method: str, *parameters: Any, wallet: str | None = None) -> Any:
+        """Return the result of one call, of the node or of its wallet with this name."""
+        url = self._url.replace("://", "://user:password@", 1) + _path(wallet)
 
-    def call_or_none(self, method: str, *parameters: Any, none_on_code: int, wallet: bool = False) -> Any:
+        def post(channel: _Channel) -> Any:
+            return AuthServiceProxy(url, method, channel.timeout, channel)(*parameters)
+
+        return self._post(method, post)
+
+    def call_or_none(
+        self, method: str, *parameters: Any, none_on_code: int, wallet: str | None = None
+    ) -> Any:
         """Return the result of one call, or None for the error code `none_on_code`."""
         try:
             return self.call(method, *parameters, wallet=wallet)
@@ -107,91 +92,104 @@ class Rpc:
         calls: Sequence[Sequence[Any]],
         *,
         none_on_code: int | None = None,
-        wallet: bool = False,
+        wallet: str | None = None,
     ) -> list[Any]:
         """Return the results of one batch of calls. A result is None for the error code `none_on_code`."""
         if not calls:
             return []
-        found: list[Any] = self._call_twice(
-            method, lambda proxy: proxy.each(method, calls, none_on_code), wallet
-        )
-        return found
+        body = json.dumps([{"method": method, "params": each, "id": n} for n, each in enumerate(calls)])
+
+        def post(channel: _Channel) -> list[Any]:
+            channel.request("POST", _path(wallet), body, {"Content-Type": "application/json"})
+            answers = json.loads(channel.getresponse().read(), parse_float=Decimal)
+            if isinstance(answers, dict):
+                raise JSONRPCException(answers["error"])
+            by_number = {answer["id"]: answer for answer in answers}
+            return [_result(by_number[number], none_on_code) for number in range(len(calls))]
+
+        results: list[Any] = self._post(method, post)
+        return results
 
     def connection(self) -> http.client.HTTPConnection:
         """Return a new connection to bitcoind's RPC port, which serves REST, too."""
-        parts = urlsplit(self._address)
+        parts = urlsplit(self._url)
+        host = parts.hostname or ""
         if parts.scheme == "https":
-            return SecureConnection(parts.hostname or "", parts.port)
-        return PollingHTTPConnection(parts.hostname or "", parts.port or 80, self._report_wait)
+            return SecureConnection(host, parts.port, self._answer_seconds)
+        return PollingHTTPConnection(host, parts.port or 80, self._report_wait, self._answer_seconds)
+
+    def unreachable(self, error: Exception) -> NodeError:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        return NodeError(
+            f"bitcoind at {self._url} cannot be reached ({reason}): "
+            "is it running, and is BITCOIND_RPC_URL right?"
+        )
 
     def close(self) -> None:
-        """Close the connections. The next call opens new ones."""
-        for proxy in (self._node, self._wallet):
-            if proxy is not None:
-                proxy.close()
-        self._node = self._wallet = None
+        """Close the connection. The next call opens a new one."""
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = None
 
-    def _call_twice(self, method: str, request: Callable[[RpcProxy], Any], wallet: bool) -> Any:
-        """Repeat a call once after a lost connection. bitcoind closes a connection after 30 idle seconds."""
-        assert method in RPC_CALLS, method
-        self.asked = method
-        is_new = (self._wallet if wallet else self._node) is None
-        attempt = partial(self._call_once, method, request, wallet)
-        try:
-            return attempt()
-        except (http.client.HTTPException, ConnectionError) as error:
-            self.close()
-            if is_new:
-                raise self._unreachable(error) from error
-        try:
-            return attempt()
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            self.close()
-            raise self._unreachable(error) from error
+    def _post(self, method: str, post: Callable[["_Channel"], Any]) -> Any:
+        """Return what `post` returns. Post once more where bitcoind has closed an old connection.
 
-    def _call_once(self, method: str, request: Callable[[RpcProxy], Any], wallet: bool) -> Any:
+        bitcoind closes a connection after 30 idle seconds.
+        """
+        assert self._calls is None or method in self._calls, method
+        self.last_call = method
+        is_old = self._channel is not None and self._channel.sock is not None
         try:
-            result = request(self._proxy(wallet))
+            result = post(self._open_channel())
         except JSONRPCException as error:
             reach(f"rpc.{method}")
-            raise self._translated(error, method) from error
-        except (http.client.HTTPException, ConnectionError):
-            raise
-        except OSError as error:
+            raise self._problem(error, method) from error
+        except _NotRpc as error:
             self.close()
-            raise self._unreachable(error) from error
+            raise self._refusal(error.status, method) from error
+        except (http.client.HTTPException, OSError) as error:
+            self.close()
+            if not is_old or not isinstance(error, http.client.HTTPException | ConnectionError):
+                raise self.unreachable(error) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             self.close()
-            raise NodeError(
-                f"the server at {self._address} is not bitcoind ({type(error).__name__}): "
-                "is BITCOIND_RPC_URL right?"
-            ) from error
-        reach(f"rpc.{method}")
-        return result
+            raise self._no_bitcoind(type(error).__name__) from error
+        else:
+            reach(f"rpc.{method}")
+            return result
+        return self._post(method, post)
 
-    def _translated(self, error: JSONRPCException, method: str) -> Exception:
-        code, message = error.code, " ".join(str(error.message).split())
-        if code == IN_WARMUP:
+    def _open_channel(self) -> "_Channel":
+        if self._channel is None or self._channel.sock is None:
+            self._channel = _Channel(self.connection(), self._credentials())
+        return self._channel
+
+    def _problem(self, error: JSONRPCException, method: str) -> BitcoindError:
+        """Return the exception for an error in a JSON-RPC response."""
+        message = " ".join(str(error.message).split())
+        if error.code == IN_WARMUP:
             return NodeError(f"bitcoind is starting ({message.rstrip('.…')}): wait until it is done")
-        if code not in (NOT_JSON, -343):
-            return RpcError(code or MISC_ERROR, message)
-        # python-bitcoinrpc's connection still holds a response, so it is unusable.
-        self.close()
-        if "'401" in message:
+        if error.code == NO_RESULT:
+            return self._no_bitcoind(message)
+        return RpcError(error.code or MISC_ERROR, message, method)
+
+    def _refusal(self, status: int, method: str) -> NodeError:
+        """Return the exception for a response whose HTTP status is none of JSON-RPC's."""
+        if status == HTTPStatus.UNAUTHORIZED:
             return NodeRefused(
-                f"bitcoind at {self._address} refuses our password: "
+                f"bitcoind at {self._url} refuses our password: "
                 "correct BITCOIND_RPC_URL or BITCOIND_COOKIE_FILE"
             )
-        if "'403" in message and not self._is_address_allowed():
+        if status == HTTPStatus.FORBIDDEN and not self._is_address_allowed():
             return NodeRefused(
-                f"bitcoind at {self._address} refuses this machine's address, as its rpcallowip decides"
+                f"bitcoind at {self._url} refuses this machine's address, as its rpcallowip decides"
             )
-        if "'403" in message:
+        if status == HTTPStatus.FORBIDDEN:
             return NodeRefused(
                 f"bitcoind does not let this user call {method}: add it to rpcwhitelist in bitcoin.conf"
             )
-        cure = "" if "'503" in message else "; is BITCOIND_RPC_URL right?"
-        return NodeError(f"bitcoind at {self._address} gave no answer: {message}{cure}")
+        cure = "" if status == HTTPStatus.SERVICE_UNAVAILABLE else "; is BITCOIND_RPC_URL right?"
+        return NodeError(f"bitcoind at {self._url} gave no answer to {method} (HTTP {status}){cure}")
 
     def _is_address_allowed(self) -> bool:
         """Return whether bitcoind accepts requests from this machine's address.
@@ -201,48 +199,79 @@ class Rpc:
         with closing(self.connection()) as connection:
             try:
                 connection.request("POST", "/", "{}")
-                return connection.getresponse().status != http.client.FORBIDDEN
+                return connection.getresponse().status != HTTPStatus.FORBIDDEN
             except (http.client.HTTPException, OSError):
                 return True
 
-    def _unreachable(self, error: Exception) -> NodeError:
-        reason = getattr(error, "strerror", None) or error or type(error).__name__
-        return NodeError(
-            f"bitcoind at {self._address} cannot be reached ({reason}): "
-            "is it running, and is BITCOIND_RPC_URL right?"
-        )
-
-    def _proxy(self, wallet: bool) -> RpcProxy:
-        if wallet:
-            if self._wallet is None:
-                self._wallet = self._connect(f"/wallet/{quote(self._settings.bitcoind_wallet, safe='')}")
-            return self._wallet
-        if self._node is None:
-            self._node = self._connect("/")
-        return self._node
-
-    def _connect(self, path: str) -> RpcProxy:
-        return RpcProxy(self._address + path, self._credentials(), self.connection())
+    def _no_bitcoind(self, reason: str) -> NodeError:
+        return NodeError(f"the server at {self._url} is not bitcoind ({reason}): is BITCOIND_RPC_URL right?")
 
     def _report_wait(self, seconds: float | None) -> None:
-        if self._while_waiting is not None:
-            silence = f"bitcoind at {self._address} has not answered {self.asked} for {seconds or 0:.0f} s"
-            self._while_waiting(silence if seconds else None)
+        if self._on_wait is not None:
+            silence = f"bitcoind at {self._url} has not answered {self.last_call} for {seconds or 0:.0f} s"
+            self._on_wait(silence if seconds else None)
 
-    def _credentials(self) -> str:
-        """Return the URL's credentials, else the cookie, which bitcoind replaces at each start."""
-        settings = self._settings
-        if settings.rpc_username is not None:
-            password = settings.rpc_password
-            return f"{settings.rpc_username}:{password.reveal() if password else ''}"
-        cookie = settings.bitcoind_cookie_file
-        if cookie is None:
-            raise NodeRefused(NO_CREDENTIALS)
-        try:
-            return cookie.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise NodeRefused(
-                f"the cookie file {cookie} cannot be read ({reason}): is bitcoind running, "
-                "and is BITCOIND_COOKIE_FILE right?"
-            ) from error
+
+class _NotRpc(Exception):
+    """The response is not JSON-RPC, as its HTTP status shows."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Channel:
+    """A connection with one user's credentials. python-bitcoinrpc uses it like one of http.client."""
+
+    def __init__(self, connection: http.client.HTTPConnection, credentials: str) -> None:
+        self._connection = connection
+        self._authorization = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+    @property
+    def timeout(self) -> float | None:
+        return self._connection.timeout
+
+    @property
+    def sock(self) -> socket | None:
+        """The open socket, or None before the first request and after the end of the connection."""
+        return self._connection.sock
+
+    def request(self, verb: str, path: str, body: str, headers: Mapping[str, Any]) -> None:
+        self._connection.request(verb, path, body, {**headers, "Authorization": self._authorization})
+
+    def getresponse(self) -> "_Response":
+        """Return the response with its body. Raise _NotRpc for a status that no JSON-RPC response has."""
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status not in _RPC_STATUSES:
+            raise _NotRpc(response.status)
+        return _Response(body)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """A response that passes for JSON, whatever Content-Type an HTTP proxy has given it."""
+
+    body: bytes
+
+    def getheader(self, _name: str) -> str:
+        return "application/json"
+
+    def read(self) -> bytes:
+        return self.body
+
+
+def _path(wallet: str | None) -> str:
+    return "/" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
+
+
+def _result(answer: dict[str, Any], none_on_code: int | None) -> Any:
+    error = answer.get("error")
+    if error is None:
+        return answer["result"]
+    if error["code"] == none_on_code:
+        return None
+    raise JSONRPCException(error)

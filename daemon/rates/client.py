@@ -8,7 +8,7 @@ from decimal import Decimal
 from config import Settings
 from config.rates import has_currency, with_currency
 from config.types import CUSTOM_SOURCE
-from daemon.net.http_client import HttpResponse, exchange
+from daemon.net.http_client import HttpResponse, request
 from daemon.rates.sources import (
     NoRates,
     OldRates,
@@ -58,7 +58,7 @@ class _SourceClient:
 
     def public_rates(self) -> Rates:
         try:
-            return read_rates(self._name, _body(self._ask(self._url)))
+            return read_rates(self._name, _body(self._fetch(self._url)))
         except UnknownPair:
             return self._rates_by_pair()
 
@@ -67,7 +67,7 @@ class _SourceClient:
         prices: dict[str, Decimal] = {}
         for address in addresses_by_pair(self._url):
             with suppress(UnknownPair):
-                prices |= read_rates(self._name, _body(self._ask(address))).prices
+                prices |= read_rates(self._name, _body(self._fetch(address))).prices
         if not prices:
             raise UnknownPair("the source supports none of the pairs in its address")
         return Rates(prices)
@@ -76,10 +76,10 @@ class _SourceClient:
         """Return the prices at RATE_PATH_CUSTOM."""
         path = self._settings.rate_path_custom or ()
         if not has_currency(self._url):
-            return read_custom_rates(_body(self._ask(self._url)), path, currency_codes())
+            return read_custom_rates(_body(self._fetch(self._url)), path, currency_codes())
         prices: dict[str, Decimal] = {}
         for code in self._settings.rate_currencies_custom:
-            answer = self._ask(with_currency(self._url, code))
+            answer = self._fetch(with_currency(self._url, code))
             if answer.status not in UNKNOWN_CURRENCY:
                 body = _body(answer)
                 with suppress(NoRates):
@@ -88,9 +88,9 @@ class _SourceClient:
             raise NoRates("the responses contain no prices at RATE_PATH_CUSTOM")
         return Rates(prices)
 
-    def _ask(self, url: str) -> HttpResponse:
+    def _fetch(self, url: str) -> HttpResponse:
         header = self._settings.rate_headers.get(self._name)
-        answer = exchange(
+        answer = request(
             "GET",
             url,
             headers={

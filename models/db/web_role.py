@@ -2,8 +2,9 @@
 
 The tables belong to the daemon's role. The web server's role reads most of them. The role writes new
 requests, the time at which an address is claimed, commands for the daemon, and the operator's logins,
-acknowledgements, decisions and API keys. The role writes no outputs, events, messages or statuses. PostgreSQL
-refuses all other writes, even if an attacker runs code in the web process.
+acknowledgements, decisions, API keys, and the name and support address of a seller. The role writes no
+outputs, events, messages or statuses. PostgreSQL refuses all other writes, even if an attacker runs code in
+the web process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,8 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
     {
         "seller": {
             READ: ("id name email support created_at removed_at wallet_id").split(),
-            INSERT: "id name email created_at".split(),
+            INSERT: "id name email support created_at".split(),
+            UPDATE: ["name", "support"],
         },
         "api_key": {
             READ: WHOLE_ROW,

@@ -18,7 +18,7 @@ from models.payment import PAYMENT_REFERENCE, PaymentRequest
 from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
 from payments.status import Status
 
-_NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
+LETTERS_OF_IDS = re.compile("[A-Za-z0-9-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def newest_query(search: PaymentSearch, older_than: PaymentRequest | None = None
 def has_text(text: str) -> Any:
     """Return the condition of a text. Each kind of id has its index. Other text can be in two columns."""
     condition = contains(text, PaymentRequest.order_id, PaymentRequest.note)
-    if not _NAME.fullmatch(text):
+    if not LETTERS_OF_IDS.fullmatch(text):
         return condition
     if "PR-".startswith(text[:3].upper()):
         condition |= PaymentRequest.id.in_(_ids_like(text))

@@ -9,8 +9,8 @@ import pytest
 
 from config import load_settings
 from daemon.address_pool import BATCH_SIZE, AddressPool
+from daemon.node.calls import RPC_CALLS
 from daemon.node.client import LABEL, Bitcoind
-from daemon.node.rpc import RPC_CALLS
 from models.address import Address, free_count
 from models.block import Block
 from models.daemon_status import update_report

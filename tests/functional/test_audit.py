@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.calls import RPC_CALLS
 from models.address import Address
 from models.db.connection import Table
 from models.outbox import Event, Message
@@ -80,54 +80,54 @@ def _change_script(order: Order) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Damage:
     """A wrong value of a confirmed payment, and the parts of the audit's report of it."""
 
     plant: Callable[[Order], None]
     report: tuple[str, ...]
 
 
-FAULTS = {
-    "an output deleted": Fault(_delete_output, ("is not stored",)),
-    "an output added": Fault(_add_output, (f"output {UNKNOWN_TXID}:0 is not in the chain",)),
-    "an amount changed": Fault(
+DAMAGES = {
+    "an output deleted": Damage(_delete_output, ("is not stored",)),
+    "an output added": Damage(_add_output, (f"output {UNKNOWN_TXID}:0 is not in the chain",)),
+    "an amount changed": Damage(
         lambda order: _set(Output, order, amount_sats=19_999), ("has 20000 sats, stored are 19999",)
     ),
-    "an output stored as dropped": Fault(
+    "an output stored as dropped": Damage(
         lambda order: _set(Output, order, state="dropped", block_hash=None, block_height=None),
         ("is in block", "stored as dropped"),
     ),
-    "a block outside the chain": Fault(
+    "a block outside the chain": Damage(
         lambda order: _set(Output, order, block_hash=UNKNOWN_TXID), ("is in block", f"({UNKNOWN_TXID})")
     ),
-    "a wrong height": Fault(lambda order: _set(Output, order, block_height=7), ("stored as in block 7 ",)),
-    "a first_seen_at too late": Fault(_delay_first_seen, ("was first seen by",)),
-    "a wrong status": Fault(
+    "a wrong height": Damage(lambda order: _set(Output, order, block_height=7), ("stored as in block 7 ",)),
+    "a first_seen_at too late": Damage(_delay_first_seen, ("was first seen by",)),
+    "a wrong status": Damage(
         lambda order: _set(PaymentRequest, order, status="received"),
         ("the status is confirmed, stored is received",),
     ),
-    "a wrong received_sats": Fault(
+    "a wrong received_sats": Damage(
         lambda order: _set(PaymentRequest, order, received_sats=1),
         ("received_sats is 20000, stored is 1",),
     ),
-    "a wrong covered_height": Fault(
+    "a wrong covered_height": Damage(
         lambda order: _set(PaymentRequest, order, covered_height=1), ("the height of cover is",)
     ),
-    "a wrong is_late": Fault(
+    "a wrong is_late": Damage(
         lambda order: _set(PaymentRequest, order, is_late=True), ("late is False, stored is True",)
     ),
-    "no next assessment": Fault(
+    "no next assessment": Damage(
         lambda order: _set(PaymentRequest, order, reassess_at_height=None, reassess_at=None),
         ("the next time to look is",),
     ),
-    "no event of receipt": Fault(
+    "no event of receipt": Damage(
         lambda order: _delete_event(order, "received"), ("event payment.received is missing",)
     ),
-    "no event of confirmation": Fault(
+    "no event of confirmation": Damage(
         lambda order: _delete_event(order, "confirmed"), ("event payment.confirmed is missing",)
     ),
-    "no email": Fault(_delete_email, ("event payment.confirmed evt_", "has no email")),
-    "a wrong script": Fault(_change_script, ("has the script",)),
+    "no email": Damage(_delete_email, ("event payment.confirmed evt_", "has no email")),
+    "a wrong script": Damage(_change_script, ("has the script",)),
 }
 
 
@@ -138,8 +138,8 @@ def audited(make_merchant: MerchantMaker) -> Merchant:
 
 @pytest.fixture(scope="module")
 def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[str]]:
-    """Return one audit's report of each fault. The daemon is stopped, so it corrects none."""
-    orders = {name: audited.request() for name in [*FAULTS, "a forged confirmation", "nothing"]}
+    """Return one audit's report of each damage. The daemon is stopped, so it corrects none."""
+    orders = {name: audited.request() for name in [*DAMAGES, "a forged confirmation", "nothing"]}
     unpaid = orders["a forged confirmation"]
     for order in orders.values():
         if order is not unpaid:
@@ -151,8 +151,8 @@ def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[s
             order.wait_told("received", "confirmed")
     audited.daemon.stop()
     with audited.database():
-        for name, fault in FAULTS.items():
-            fault.plant(orders[name])
+        for name, damage in DAMAGES.items():
+            damage.plant(orders[name])
         _set(PaymentRequest, unpaid, status="confirmed")
     before = _stored(audited)
     done = audited.installation.manage("audit", "--json", "--patience", "0")
@@ -168,10 +168,10 @@ def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[s
     return found
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_planted_fault_is_reported(differences_found: dict[str, list[str]], name: str) -> None:
+@pytest.mark.parametrize("name", DAMAGES)
+def test_each_planted_damage_is_reported(differences_found: dict[str, list[str]], name: str) -> None:
     found = differences_found[name]
-    assert any(all(part in text for part in FAULTS[name].report) for text in found), found
+    assert any(all(part in text for part in DAMAGES[name].report) for text in found), found
 
 
 def test_a_forged_confirmation_is_reported(differences_found: dict[str, list[str]]) -> None:

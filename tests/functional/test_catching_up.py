@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from daemon import health as vitals
+from daemon import health
 from daemon.chain import watchlist
 from models.address import find_scripts
 from models.daemon_status import beat, daemon_report
@@ -29,8 +29,8 @@ def test_the_heartbeat_has_the_number_of_missed_blocks(
             seen.append(node_height - daemon_report().assessed_height)
         beat(now, node_height, *rest)
 
-    monkeypatch.setattr(vitals, "beat", record_beat)
-    monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(health, "beat", record_beat)
+    monkeypatch.setattr(health, "HEARTBEAT_SECONDS", 0)
     scenario.daemon.start()
     assert scenario.daemon.look(PATIENCE_SECONDS)
     assert seen[0] == MISSED

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
+from models.seller import Seller
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
 from tests.support.needs import cases
@@ -56,6 +57,7 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
     """Yield a web server with addresses for many requests."""
     directory = tmp_path_factory.mktemp("shop")
     with open_shop(directory, new_database(directory), addresses=200) as opened:
+        Seller.update(name="Alpaca Direct", support="help@alpaca.example").execute()
         yield opened
 
 
@@ -83,7 +85,9 @@ def open_page(shop: WebServer, browser: Browser) -> Iterator[OpenPage]:
 
 
 def create_staged(shop: WebServer, scene: str, label: str = "Alpaca Direct") -> dict[str, Any]:
-    return create_in_scene(shop, scene, label=label, redirect_url="https://shop.example/thanks")
+    """Create a request whose order has the same text as its label."""
+    fields = {"label": label, "order_id": label, "redirect_url": "https://shop.example/thanks"}
+    return create_in_scene(shop, scene, **fields)
 
 
 @pytest.mark.parametrize("scene", cases(SCENES, ("new", "confirming", "late")))
@@ -297,12 +301,13 @@ def test_the_qr_code_comes_first_on_a_wide_screen(shop: WebServer, open_page: Op
 
 
 def test_a_printed_receipt_is_complete_and_has_no_button(shop: WebServer, open_page: OpenPage) -> None:
-    """The print has the full txid and the full address. The screen has neither."""
+    """The print has the full txid, the full address and the support. The screen has none of them."""
     document = create_staged(shop, "confirmed")
     change(document, confirmed_at=shop.now)
     page = open_page(document)
     txid = str(stored(document).txid)
-    whole = [page.get_by_text(text, exact=True) for text in (txid, document["address"])]
+    texts = (txid, document["address"], "help@alpaca.example")
+    whole = [page.get_by_text(text, exact=True) for text in texts]
     for each in whole:
         expect(each).to_be_hidden()
     page.emulate_media(media="print")

@@ -130,7 +130,7 @@ def test_the_log_has_the_progress_of_catching_up(scenario: Scenario, monkeypatch
         scenario.chain.mine()
     logger = CapturingLogger()
     monkeypatch.setattr(progress, "log", logger)
-    monkeypatch.setattr(progress, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.0)
     scenario.daemon.start()
     scenario.settle()
     lines = [(call.args[0], call.kwargs["done"], call.kwargs["total"]) for call in logger.calls]

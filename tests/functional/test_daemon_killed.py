@@ -13,7 +13,7 @@ import pytest
 
 from config import load_settings
 from daemon import failpoint
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.calls import RPC_CALLS
 from models.address import free_count
 from models.block import BLOCKS_KEPT
 from models.db.connection import disconnect

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daemon.node.rpc import DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS
+from daemon.node.calls import DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS
 from models.address import Address
 from models.output import Output
 from models.wallet import LOOKAHEAD, wallet_named

@@ -20,8 +20,8 @@ from admin.doctor.feed import FeedDiagnosis
 from admin.doctor.findings import State
 from admin.seller.command import add_seller
 from config import load_settings
+from daemon.node.calls import ADDING_CALLS, RPC_CALLS
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import ADDING_CALLS, RPC_CALLS
 from daemon.node.types import NodeTip
 from manage import manage
 from models.address import Address, add_addresses

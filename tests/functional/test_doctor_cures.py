@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner
 
-from daemon.node.rpc import ADDING_CALLS, RPC_CALLS
+from daemon.node.calls import ADDING_CALLS, RPC_CALLS
 from manage import manage
 from models.db.connection import disconnect
 from regtest.child import free_ports

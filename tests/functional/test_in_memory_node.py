@@ -5,8 +5,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from bitcoinrpc.authproxy import JSONRPCException
 
+from daemon.node.errors import RpcError
 from payments.transaction import split_outpoint
 from regtest.node import RegtestNode
 from tests.support.chain_state import AnyNode, ChainState, View
@@ -58,9 +58,9 @@ class TwinNode:
         answers = [_outcome(node.rpc, method, arguments, wallet) for node in (self.real, self.memory)]
         read = COMPARED.get(method)
         if read is not None:
-            real, memory = (a.error["code"] if isinstance(a, JSONRPCException) else read(a) for a in answers)
+            real, memory = (a.code if isinstance(a, RpcError) else read(a) for a in answers)
             assert real == memory, f"{method}{arguments}: bitcoind {real}, in memory {memory}; {answers[1]}"
-        if isinstance(answers[0], JSONRPCException):
+        if isinstance(answers[0], RpcError):
             raise answers[0]
         return answers[0]
 
@@ -80,7 +80,7 @@ class TwinNode:
 def _outcome(call: Callable[..., Any], method: str, arguments: tuple[Any, ...], wallet: str | None) -> Any:
     try:
         return call(method, *arguments) if wallet is None else call(method, *arguments, wallet=wallet)
-    except JSONRPCException as problem:
+    except RpcError as problem:
         return problem
 
 
@@ -195,7 +195,7 @@ class Walk:
 
 
 def _refused(rpc: Callable[..., Any], txid: str) -> None:
-    with pytest.raises(JSONRPCException):
+    with pytest.raises(RpcError):
         rpc("getmempoolentry", txid)
 
 

@@ -10,7 +10,7 @@ from daemon.chain import mempool
 from daemon.chain.mempool import Mempool
 from daemon.chain.watchlist import Watchlist
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import NodeError
+from daemon.node.errors import NodeError
 from models.block import stored_tip
 from models.output import Output
 from tests.support.in_process_daemon import Fault, FaultyNode

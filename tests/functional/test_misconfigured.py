@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config import EX_CONFIG
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.calls import RPC_CALLS
 from models.daemon_status import update_report
 from regtest.child import free_ports
 from regtest.node import RegtestNode, rpcauth

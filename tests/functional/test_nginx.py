@@ -335,7 +335,8 @@ def test_a_customer_gets_a_page_while_nodetill_is_down(nginx: list[str], tmp_pat
     reference = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
     with serving(nginx, tmp_path, free_ports(1)[0]) as front:
         paths = (f"/pay/{reference}", f"/i/{reference}", f"/i/{reference}/BTC", f"/invoice?id={reference}")
-        answer, *others = [front.call("GET", path) for path in paths]
+        more = ("/l/LK-1", "/operator/till", f"/operator/till/{reference}", "/api-keys/authorize?strict=true")
+        answer, *others = [front.call("GET", path) for path in (*paths, *more)]
     assert {(each.status, each.body) for each in others} == {(answer.status, answer.body)}
     assert answer.status == 503
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -385,12 +386,14 @@ def _serving_at(port: int, shop: WebServer) -> Iterator[None]:
 
 
 def test_too_many_requests_for_checkout_pages_are_refused(front: Front) -> None:
-    """The location of these pages has the same limits as the others."""
+    """A person gets a page that reloads itself. The limits are those of the other pages."""
     with ThreadPoolExecutor(4) as pool:
         each = pool.map(lambda _: send_often(front, CUSTOMERS, "/pay/PR-1", 250), range(4))
         replies = [reply for of_one in each for reply in of_one]
     refused = next(reply for reply in replies if reply.status == 429)
-    assert refused.json["type"] == "urn:nodetill:problem:too-many-requests"
+    assert refused.headers["content-type"] == "text/html; charset=utf-8"
+    assert refused.headers["retry-after"] == "10"
+    assert b'<meta http-equiv="refresh" content="10">' in refused.body
 
 
 CUSTOMER, FLOOD, SHOP, HOLDER, CUSTOMERS = "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7", "127.0.0.8"
@@ -419,6 +422,7 @@ def test_too_many_requests_are_refused_without_delaying_others(front: Front) -> 
     assert {reply.status for reply in replies} == {200, 429}
     refused = next(reply for reply in replies if reply.status == 429)
     assert refused.json["status"] == 429
+    assert refused.json["type"] == "urn:nodetill:problem:too-many-requests"
     assert refused.headers["retry-after"] == "5"
     assert refused.headers["strict-transport-security"] == "max-age=31536000"
     assert front.call("GET", "/docs", address=CUSTOMER).status == 200

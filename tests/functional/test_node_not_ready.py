@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bitcoinrpc.authproxy import JSONRPCException
 
+from daemon.node.errors import RpcError
 from models.block import stored_tip
 from models.outbox import Event, events_of
 from payments.status import Status
@@ -124,5 +124,5 @@ def _wait_for_one_tip(*nodes: RegtestNode) -> None:
 
 def _fetch(node: RegtestNode, block_hash: str, peer: Any) -> None:
     """Fetch a block as /health advises. bitcoind refuses to fetch a block that it has."""
-    with suppress(JSONRPCException):
+    with suppress(RpcError):
         node.rpc("getblockfrompeer", block_hash, peer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import health as vitals
+from daemon import health
 from daemon.node.feed import Batch, Feed
 from models.db.connection import disconnect
 from regtest.process import Process
@@ -107,7 +107,7 @@ def test_a_stuck_loop_feeds_no_watchdog(
 ) -> None:
     """The process still runs, so only the missing messages make systemd restart it."""
     stuck, go_on, is_over = threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(health, "HEARTBEAT_SECONDS", 0.1)
     poll = Feed.poll
 
     def hang(self: Feed, timeout_seconds: float) -> Batch:

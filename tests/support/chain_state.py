@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from bitcoinrpc.authproxy import JSONRPCException
-
+from daemon.node.errors import RpcError
 from tests.support.tx_builder import (
     ANYONE_CAN_SPEND,
     HALVING_BLOCKS,
@@ -128,7 +127,7 @@ class ChainState:
         """Send a transaction to bitcoind, and return whether it was accepted."""
         try:
             self.node.rpc("sendrawtransaction", sent.raw.hex(), 0)
-        except JSONRPCException:
+        except RpcError:
             return False
         self.watcher()
         return True

@@ -17,8 +17,8 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import zmq
-from bitcoinrpc.authproxy import JSONRPCException
 
+from daemon.node.errors import RpcError
 from regtest.child import free_ports
 from tests.support.in_memory_miner import MiningNode
 from tests.support.in_memory_node import StoredBlock
@@ -86,12 +86,12 @@ class InMemoryBitcoind(MiningNode):
         result, problem = None, None
         try:
             if len(call["params"]) > MAX_PARAMETERS:
-                raise JSONRPCException({"code": MISC_ERROR, "message": "too many parameters"})
+                raise RpcError(MISC_ERROR, "too many parameters")
             if wallet is not None and wallet not in self._wallets:
-                raise JSONRPCException({"code": NO_SUCH_WALLET, "message": "Requested wallet does not exist"})
+                raise RpcError(NO_SUCH_WALLET, "Requested wallet does not exist")
             result = self.rpc(call["method"], *call["params"], wallet=wallet)
-        except JSONRPCException as error:
-            problem = error.error
+        except RpcError as error:
+            problem = {"code": error.code, "message": str(error)}
         return {"result": result, "error": problem, "id": call.get("id")}
 
     def _rpc_getzmqnotifications(self) -> list[dict[str, Any]]:

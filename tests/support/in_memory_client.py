@@ -5,12 +5,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from bitcoinrpc.authproxy import JSONRPCException
-
 from config import Settings
+from daemon.node.calls import RPC_CALLS
 from daemon.node.feed import BATCH_SIZE, Batch
 from daemon.node.feed_places import Source, Sources
-from daemon.node.rpc import RPC_CALLS, Rpc, RpcError
+from daemon.node.rpc import Rpc
 from tests.support.in_memory_node import InMemoryNode
 
 POLL_SECONDS = 0.002
@@ -20,16 +19,12 @@ class InMemoryRpc(Rpc):
     """The daemon's RPC client, which calls an InMemoryNode."""
 
     def __init__(self, settings: Settings, node: InMemoryNode) -> None:
-        super().__init__(settings)
+        super().__init__(settings.rpc_url_without_credentials, lambda: "")
         self._memory = node
-        self._wallet_name = settings.bitcoind_wallet
 
-    def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
+    def call(self, method: str, *parameters: Any, wallet: str | None = None) -> Any:
         assert method in RPC_CALLS, method
-        try:
-            return self._memory.rpc(method, *parameters, wallet=self._wallet_name if wallet else None)
-        except JSONRPCException as problem:
-            raise RpcError(problem.code, problem.message) from problem
+        return self._memory.rpc(method, *parameters, wallet=wallet)
 
     def batch(
         self,
@@ -37,7 +32,7 @@ class InMemoryRpc(Rpc):
         calls: Sequence[Sequence[Any]],
         *,
         none_on_code: int | None = None,
-        wallet: bool = False,
+        wallet: str | None = None,
     ) -> list[Any]:
         if none_on_code is None:
             return [self.call(method, *call, wallet=wallet) for call in calls]

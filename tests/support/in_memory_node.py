@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from bitcoinrpc.authproxy import JSONRPCException
-
+from daemon.node.errors import RpcError
 from payments.transaction import Transaction, outpoint, parse_block, parse_transaction, split_outpoint
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
@@ -34,9 +33,9 @@ NOT_FOUND, OUT_OF_RANGE, NO_SUCH_LABEL = -5, -8, -11
 MISSING_INPUTS, REJECTED, ALREADY_IN_CHAIN, NO_SUCH_METHOD = -25, -26, -27, -32601
 
 
-def error(code: int, message: str) -> JSONRPCException:
-    """Return the exception that python-bitcoinrpc raises for an error of bitcoind."""
-    return JSONRPCException({"code": code, "message": message})
+def error(code: int, message: str) -> RpcError:
+    """Return the exception for an error of bitcoind."""
+    return RpcError(code, message)
 
 
 class Subscriber(Protocol):
@@ -112,7 +111,7 @@ class InMemoryNode:
     # The interface of regtest.node.RegtestNode
 
     def rpc(self, method: str, *arguments: Any, wallet: str | None = None, seconds: float = 0) -> Any:
-        """Answer one call. Raises JSONRPCException with the code that bitcoind gives."""
+        """Answer one call. Raises RpcError with the code that bitcoind gives."""
         call = getattr(self, f"_rpc_{method}", None)
         if call is None:
             raise error(NO_SUCH_METHOD, f"Method not found: {method}")
@@ -255,7 +254,7 @@ class InMemoryNode:
                 if not sent.inputs:
                     raise error(REJECTED, "coinbase")
                 self._accept(sent)
-            except JSONRPCException:
+            except RpcError:
                 self._evict_children(sent)
         for txid in list(self._mempool):
             entry = self._mempool.get(txid)

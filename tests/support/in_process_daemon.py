@@ -21,9 +21,9 @@ from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.health import HealthReporter
 from daemon.loop import Loop, Workers
 from daemon.node.client import Bitcoind
+from daemon.node.errors import NodeError
 from daemon.node.feed import Batch, Feed
 from daemon.node.feed_places import Source, Sources
-from daemon.node.rpc import NodeError
 from models.db.connection import disconnect
 from models.db.lock import AdvisoryLock, FileLock
 from sd_notify import ServiceManager

@@ -14,7 +14,7 @@ PASSWORD = "open sesame"
 
 
 @dataclass(frozen=True)
-class Page:
+class OperatorResponse:
     """A response."""
 
     status: int
@@ -57,7 +57,7 @@ class OperatorClient:
 
     def call(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
-    ) -> Page:
+    ) -> OperatorResponse:
         """Send one request with the stored cookies, and store the new ones. Follow no redirect."""
         sent = {"Content-Type": "application/x-www-form-urlencoded", **self.headers, **(headers or {})}
         if method == "POST":
@@ -68,7 +68,7 @@ class OperatorClient:
         try:
             connection.request(method, path, body, sent)
             answer = connection.getresponse()
-            page = Page(answer.status, answer.headers, answer.read(), path)
+            page = OperatorResponse(answer.status, answer.headers, answer.read(), path)
         finally:
             connection.close()
         for line in page.headers.get_all("Set-Cookie", []):
@@ -79,14 +79,14 @@ class OperatorClient:
                     self.cookies[name] = morsel.value
         return page
 
-    def get(self, path: str, **headers: str) -> Page:
+    def get(self, path: str, **headers: str) -> OperatorResponse:
         return self.call("GET", path, headers=headers)
 
-    def post(self, path: str, **fields: str) -> Page:
+    def post(self, path: str, **fields: str) -> OperatorResponse:
         """Send a form by POST."""
         return self.call("POST", path, urlencode(fields))
 
-    def log_in(self, password: str = PASSWORD, to: str = "") -> Page:
+    def log_in(self, password: str = PASSWORD, to: str = "") -> OperatorResponse:
         """Log in by the form of the login page."""
         self.get("/operator/login")
         return self.post("/operator/login", password=password, to=to)

@@ -29,12 +29,13 @@ MAY_USE = {
     ("admin", "web"): {"api", "monitoring", "http"},
     ("admin", "daemon"): {"node", "delivery", "net", "rates"},
     ("regtest", "admin"): {"terminal"},
-    ("regtest", "daemon"): set(),
+    ("regtest", "daemon"): {"node"},
     ("regtest", "web"): set(),
 }
 """The rooms of another package that a package may import from, where these are not all.
 
-A command asks for money by the API's forms and terms, and the doctor tries the daemon's own connections.
+A command asks for money by the API's forms and terms, and the doctor tries the daemon's own connections. The
+demo calls bitcoind by the daemon's client.
 """
 
 ROOMS = {
@@ -84,7 +85,7 @@ ROOMS = {
         ("api",),
         ("checkout", "monitoring"),
         ("greenfield", "links"),
-        ("operator",),
+        ("description", "operator"),
         ("app",),
     ),
     "admin": (

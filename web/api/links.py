@@ -12,7 +12,8 @@ from config import Settings
 from models.daemon_status import known_network
 from models.db.connection import get_row, snapshot
 from models.link import LINK_REFERENCE, Link, link_by_reference
-from models.queries.links import link_facts, newest_links
+from models.queries.link_search import LinkSearch, newest_links
+from models.queries.links import link_facts
 from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
@@ -62,7 +63,7 @@ def list_links(call: Request) -> Answer:
     """GET /api/v1/links: a page of the seller's links, newest first."""
     filters = read_form(LinkFilters, call.parameters())
     with snapshot():
-        page, cursor = links_page(filters, call.seller.id)
+        page, cursor = links_page(filters, LinkSearch(seller_id=call.seller.id), call.now)
         documents = documents_of_links(page, call.settings, call.now)
     return Answer(HTTPStatus.OK, LinkList(data=documents, next_cursor=cursor))
 
@@ -91,17 +92,17 @@ def own_link(call: Request, reference: str) -> Link:
     return link
 
 
-def links_page(filters: LinkFilters, seller_id: str | None = None) -> tuple[list[Link], str | None]:
-    """Return a page of links of one seller or of all, newest first, and the cursor of the next page or None.
+def links_page(filters: LinkFilters, search: LinkSearch, now: datetime) -> tuple[list[Link], str | None]:
+    """Return a page of the matching links, newest first, and the cursor of the next page or None.
 
     Raise Problem 422 for an invalid cursor.
     """
     last = None
     if filters.cursor is not None:
-        last = link_by_reference(filters.cursor, seller_id)
+        last = link_by_reference(filters.cursor, search.seller_id)
         if last is None:
             raise invalid([FieldError("cursor", "is not a cursor of this list")])
-    found = newest_links(filters.limit + 1, seller_id, last)
+    found = newest_links(search, now, filters.limit + 1, last)
     page = found[: filters.limit]
     return page, page[-1].reference if len(found) > len(page) else None
 

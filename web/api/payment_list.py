@@ -70,7 +70,8 @@ def _day_after(text: str) -> datetime:
     return day + timedelta(days=1) if day < _LAST_DAY else day
 
 
-def _seller(text: str) -> str:
+def read_seller(text: str) -> str:
+    """Return the id of a seller. Raise ValueError."""
     if not SELLER_ID.fullmatch(text):
         raise ValueError("must be a seller's id")
     return text
@@ -82,7 +83,8 @@ def _need(text: str) -> ActionNeeded:
     return ActionNeeded(text)
 
 
-def _search(text: str) -> str:
+def read_search(text: str) -> str:
+    """Return the text to search for. Raise ValueError."""
     if not (0 < len(text) <= _QUERY_CHARACTERS and "\0" not in text):
         raise ValueError(f"must have 1 to {_QUERY_CHARACTERS} characters")
     return text
@@ -135,7 +137,7 @@ class Filters(Form):
     ] = None
     q: Annotated[
         str | None,
-        PlainValidator(_search),
+        PlainValidator(read_search),
         described(
             "An id or its beginning, a part of an order id or of a note, an address, or a transaction id",
             minLength=1,
@@ -175,7 +177,7 @@ class Filters(Form):
 class OperatorFilters(Filters):
     """Filters of the operator: also by seller and by open decision. Days are UTC, both included."""
 
-    seller: Annotated[str | None, PlainValidator(_seller)] = None
+    seller: Annotated[str | None, PlainValidator(read_seller)] = None
     needs: Annotated[ActionNeeded | None, PlainValidator(_need)] = None
     currency: Annotated[str | None, PlainValidator(_currency_in_any_case)] = None
     created_after: Annotated[datetime | None, PlainValidator(_day)] = None

@@ -37,11 +37,11 @@ def look_at_transaction(call: Request, reference: str) -> Answer:
     """POST /api/v1/payments/{id}/transactions: 202. The daemon itself checks the transaction."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
-    leave_check(call, payment, form.txid)
+    queue_check(call, payment, form.txid)
     return Answer(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
 
 
-def leave_check(call: Request, payment: PaymentRequest, txid: str) -> None:
+def queue_check(call: Request, payment: PaymentRequest, txid: str) -> None:
     """Store a command to check a transaction, unless one is pending. Raise Problem 429."""
     if is_transaction_pending(payment, txid):
         return
@@ -56,11 +56,11 @@ def accept(call: Request, reference: str) -> Answer:
     The response has the present status. The daemon computes the new status shortly afterwards.
     """
     payment = own_payment(call, reference)
-    leave_acceptance(call, payment, DecidedBy.API)
+    queue_acceptance(call, payment, DecidedBy.API)
     return Answer(HTTPStatus.OK, document_as_now(payment, call.settings))
 
 
-def leave_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> None:
+def queue_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> None:
     """Store a command to count late money, unless one is pending. Raise Problem 409."""
     try:
         is_new = request_acceptance(payment, call.now, call.writers.transaction, by)
@@ -78,12 +78,12 @@ def cancel(call: Request, reference: str) -> Answer:
     Raise Problem 409 if money has come or the request has expired, and 429.
     """
     payment = own_payment(call, reference)
-    leave_cancellation(call, payment, by="seller")
+    queue_cancellation(call, payment, by="seller")
     status = HTTPStatus.OK if payment.is_cancelled else HTTPStatus.ACCEPTED
     return Answer(status, document_as_now(payment, call.settings))
 
 
-def leave_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
+def queue_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
     """Store a command to cancel a request, unless it is cancelled or one is pending.
 
     Raise Problem 409 or 429.

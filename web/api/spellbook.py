@@ -15,7 +15,7 @@ from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import OpenPaymentForm, TransactionForm, read_form
 from web.api.new_request import build_terms, log_request, store_request
-from web.api.payments import leave_check
+from web.api.payments import queue_check
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
@@ -61,7 +61,7 @@ def transaction_received(call: Request) -> Content:
     body = call.body()
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
     payment = _payment(call, body)
-    leave_check(call, payment, form.txid)
+    queue_check(call, payment, form.txid)
     return _answer(document_as_now(payment, call.settings))
 
 

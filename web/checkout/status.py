@@ -104,9 +104,21 @@ class PublicFacts:
         return lost.txid if lost else None
 
     @property
+    def shop(self) -> str:
+        """The name or the id of the seller."""
+        return self.seller_name or self.seller_id
+
+    @property
+    def subject(self) -> str | None:
+        """The label below the shop's name, or None if the label itself names the payee."""
+        # A label such as "Alpaca Direct, order 17" has the name of the shop already.
+        is_named = self.seller_name.casefold() in (self.label or "").casefold()
+        return None if is_named else self.label
+
+    @property
     def payee(self) -> str:
-        """The label, else the name or the id of the seller."""
-        return self.label or self.seller_name or self.seller_id
+        """The shop's name if there is a subject, else the label, else the name or the id of the seller."""
+        return self.shop if self.subject else self.label or self.shop
 
     @property
     def is_final(self) -> bool:
@@ -144,14 +156,15 @@ class PublicFacts:
 
     @property
     def wallet_uri(self) -> str | None:
-        """The same URI for the page's link to a wallet. The seller's name stands for a missing label."""
-        return self._uri(self.label or self.seller_name)
+        """The same URI for the page's link to a wallet. Its label also has the seller's name."""
+        return self._uri(self._wallet_label)
 
     @property
     def qr_uri(self) -> str | None:
         """`wallet_uri` for a QR code. It omits a long label, which would make the code hard to scan."""
-        label = self.label or self.seller_name
-        return self._uri(label if len(quote(label, safe="")) <= MAX_QR_LABEL_CHARACTERS else None)
+        labels = (self._wallet_label, self.label)
+        short = (each for each in labels if each and len(quote(each, safe="")) <= MAX_QR_LABEL_CHARACTERS)
+        return self._uri(next(short, None))
 
     @property
     def document(self) -> CheckoutStatus:
@@ -196,6 +209,10 @@ class PublicFacts:
             if output.state in (REPLACED, DROPPED) and not _is_still_paid(output, by_txid)
         ]
         return lost[-1] if lost else None
+
+    @property
+    def _wallet_label(self) -> str | None:
+        return f"{self.payee}, {self.subject}" if self.subject else self.label or self.seller_name
 
     def _uri(self, label: str | None) -> str | None:
         return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None

@@ -12,6 +12,7 @@ from payments.network import CUSTOM_SIGNET, is_test_network, network_label
 from web.html.languages import Language, language_for
 from web.html.static_files import HASHED
 from web.http.asgi import RAW_PATH
+from web.http.database import network_of_problem
 from web.http.request import Environ
 from web.http.responses import FRAMABLE_POLICY, HTML, PAGE_POLICY, Answer, Content
 from web.http.wsgi import root_of
@@ -110,6 +111,7 @@ def _problem_page(
         language_for(environ.get("HTTP_ACCEPT_LANGUAGE")),
         status=problem.status,
         headers=problem.headers,
+        network=network_of_problem(problem.document["type"]),
         root=root_of(environ[RAW_PATH]),
         words=words,
         is_modal=is_modal,

@@ -8,6 +8,7 @@ from threading import Lock, local
 import peewee
 import structlog
 
+from models.daemon_status import known_network
 from models.db.connection import (
     LOCK_TIMEOUT_SECONDS,
     TRANSIENT_ERRORS,
@@ -50,6 +51,17 @@ def _follow_file() -> None:
     _opened.identity = identity
     if identity is None:
         raise peewee.OperationalError(f"the file {database.obj.database} is gone")
+
+
+def network_of_problem(name: str) -> str | None:
+    """Return the network for the page of a problem of this type, or None if the database is not available."""
+    if name.endswith(":no-database"):
+        return None
+    try:
+        with connection():
+            return known_network()
+    except TRANSIENT_ERRORS:
+        return None
 
 
 class Writers:

@@ -15,6 +15,7 @@ from web.checkout.page import qr_svg
 from web.html.languages import Language, language_for, languages
 from web.html.templates import RELOAD_SECONDS, page, template
 from web.http.asgi import RAW_PATH
+from web.http.database import network_of_problem
 from web.http.request import Environ, Request
 from web.http.responses import POLICY_WITH_FORMS, SVG, Answer, Content, not_found
 from web.http.wsgi import root_of
@@ -88,6 +89,7 @@ def link_problem_page(problem: Answer, environ: Environ) -> Content:
         language,
         status=problem.status,
         headers=problem.headers,
+        network=network_of_problem(problem.document["type"]),
         root=root_of(path),
         words=_WORDS.get(problem.status, "fault"),
         wait=waiting_time(seconds, language),

@@ -16,7 +16,7 @@ import structlog
 from config.command import manage_command
 from models.api_key import BY_PAGE, ApiKey, add_key
 from models.db.connection import snapshot
-from models.seller import SELLER_ID, Seller, present_sellers
+from models.seller import MAX_NAME_CHARACTERS, SELLER_ID, Seller, present_sellers
 from payments.greenfield.permissions import MEANINGS
 from web.auth.cookies import seal_of
 from web.html.templates import template
@@ -25,6 +25,7 @@ from web.http.responses import POLICY_WITH_FORMS, Content, Problem
 from web.operator.authorization import Authorization
 from web.operator.keys import log_new_key
 from web.operator.layout import operator_page
+from web.operator.sellers import read_contact
 
 log = structlog.get_logger(__name__)
 
@@ -57,10 +58,11 @@ def approve(call: Request) -> Content:
         return _form(call, query, fault)
     is_new = form["seller"] == NEW_SELLER
     seller_id = form["new_seller"].strip() if is_new else form["seller"]
+    name, support = read_contact(form) if is_new else ("", None)
     try:
         with call.writers.transaction():
             if is_new:
-                Seller.insert(id=seller_id, created_at=call.now).execute()
+                Seller.insert(id=seller_id, name=name, support=support, created_at=call.now).execute()
             key, text = add_key(seller_id, call.now, label=wanted.label, permissions=permissions, by=BY_PAGE)
     except peewee.IntegrityError:
         # Another call with the same form has made the seller at the same moment.
@@ -89,6 +91,9 @@ def _form(call: Request, query: str, fault: str | None = None) -> Content:
             sellers=sellers,
             chosen=form.get("seller") or _first_choice(wanted, sellers),
             new_seller=form.get("new_seller", "" if sellers else "shop"),
+            new_name=form.get("name", ""),
+            new_support=form.get("support", ""),
+            most_name=MAX_NAME_CHARACTERS,
             query=query,
             token=seal_of(call).sealed(_APPROVAL, _digest(call, query)),
             address=call.settings.public_url,
@@ -144,6 +149,10 @@ def _fault(wanted: Authorization, permissions: Sequence[str], form: Mapping[str,
         return "The id of a new seller has 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit."
     if Seller.select(Seller.id).where(Seller.id == new).exists():
         return _taken(new)
+    try:
+        read_contact(form)
+    except Problem as problem:
+        return f"{problem.detail[:1].upper()}{problem.detail[1:]}."
     return None
 
 

@@ -41,7 +41,11 @@ COLUMNS = (
 
 def show(call: Request) -> Content:
     """GET /operator/payments.csv: all requests that match the filters of the list, newest first."""
-    given = {name: value for name, value in filled_in(call).items() if name not in ("cursor", "newer")}
+    given = {
+        name: value
+        for name, value in filled_in(call, OperatorFilters).items()
+        if name not in ("cursor", "newer")
+    }
     filters = read_form(OperatorFilters, given)
     return csv_file(f"payments-{call.now:%Y-%m-%d}.csv", _lines(filters))
 

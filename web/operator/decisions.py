@@ -21,7 +21,7 @@ from models.outbox import messages_of_payment
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import ActionNeeded, acknowledge, actions_for, reopen
 from web.api.events import send_again
-from web.api.payments import leave_acceptance, leave_cancellation
+from web.api.payments import queue_acceptance, queue_cancellation
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid, not_found
 from web.operator.layout import is_our_path, see_other
@@ -42,13 +42,13 @@ class Notice:
 
 def accept(call: Request, reference: str) -> Content:
     """POST /operator/payments/{id}/accept: request that the daemon counts late money, as the API does."""
-    leave_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
+    queue_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
     return _back(call, _page_of(reference))
 
 
 def cancel(call: Request, reference: str) -> Content:
     """POST /operator/payments/{id}/cancel: request that the daemon cancels the payment, as the API does."""
-    leave_cancellation(call, payment_or_404(reference), by=_OPERATOR)
+    queue_cancellation(call, payment_or_404(reference), by=_OPERATOR)
     return see_other(_page_of(reference), call)
 
 

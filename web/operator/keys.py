@@ -62,13 +62,20 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
     return {
         "keys": working,
         "stopped": stopped[:_MOST_STOPPED],
-        "notice": _notice(call, stopped),
         "choices": CHOICES,
         "meanings": MEANINGS,
         "in_words": in_words,
         "new_key_id": new_reference(),
         "most_label": MAX_LABEL_CHARACTERS,
     }
+
+
+def notice_of(call: Request, seller: Seller) -> Notice | None:
+    """Return the line about the key that was just revoked, or None."""
+    key = key_by_reference(call.page_parameters().get("revoked", ""))
+    if key is None or key.seller_id != seller.id or key.revoked_at is None:
+        return None
+    return Notice(f"The key {key.reference} is revoked. It never works again.")
 
 
 def create(call: Request, seller_id: str) -> Content:
@@ -148,10 +155,3 @@ def _sent_twice(reference: str) -> Problem:
         "if you have not saved it, revoke it and make another key"
     )
     return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
-
-
-def _notice(call: Request, stopped: list[ApiKey]) -> Notice | None:
-    """Return the line about the key that was just revoked, or None."""
-    named = call.page_parameters().get("revoked")
-    is_revoked = any(key.reference == named and key.revoked_at is not None for key in stopped)
-    return Notice(f"The key {named} is revoked. It never works again.") if is_revoked else None

@@ -16,6 +16,7 @@ from web.html.static_files import HASHED
 from web.html.templates import template
 from web.http import wsgi
 from web.http.asgi import RAW_PATH
+from web.http.database import network_of_problem
 from web.http.request import Environ, Request
 from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
@@ -61,6 +62,7 @@ def operator_problem_page(problem: Answer, environ: Environ) -> Content:
     document = problem.document
     is_missing = problem.status == HTTPStatus.NOT_FOUND
     words = {
+        "band": network_mark(network_of_problem(document["type"])),
         "title": _HEADINGS.get(problem.status, document["title"]),
         "detail": _NOTHING_HERE if is_missing else document["detail"],
         "errors": document.get("errors", ()),

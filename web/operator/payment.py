@@ -9,7 +9,7 @@ from models.command import is_acceptance_pending, is_cancellation_pending, redel
 from models.db.connection import snapshot
 from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, Decision, DecisionKind, decisions_of
 from models.outbox import WEBHOOK, Event, Message, events_of, messages_of_payment
-from models.output import Output, outputs_at
+from models.output import DROPPED, Output, outputs_at
 from models.payment import PaymentRequest
 from models.queries.attention import actions_for
 from models.queries.failed_deliveries import failed_deliveries
@@ -102,6 +102,7 @@ def show(call: Request, reference: str) -> Content:
             undo_at=_undo_at(decisions),
             notice=notice_of(call),
             is_payable=_is_payable(payment, call.now),
+            is_dropped=any(output.state == DROPPED for output in outputs),
             to=f"operator/payments/{reference}",
             link_to=lambda txid: transaction_url(txid, document["network"], settings.explorer_url),
             most_comment=MAX_COMMENT_CHARACTERS,

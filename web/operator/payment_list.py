@@ -19,7 +19,7 @@ from models.seller import Seller
 from payments.gap import gap_advice
 from payments.status import Status
 from web.api.documents import documents_of
-from web.api.forms import read_form
+from web.api.forms import Form, read_form
 from web.api.payment_list import OperatorFilters, count_of, operator_page_of, page_of
 from web.api.schemas import Payment
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
@@ -107,7 +107,7 @@ class Question:
 
 def show(call: Request) -> Content:
     """GET /: open decisions and all payments, or the payments that match the filters."""
-    given = filled_in(call)
+    given = filled_in(call, OperatorFilters)
     filters = read_form(OperatorFilters, given)
     parameters = {name: value for name, value in given.items() if name not in _PLACES}
     with bounded_reading(OPERATOR_SECONDS):
@@ -132,7 +132,7 @@ def show(call: Request) -> Content:
         filters_beside_need=parameters.keys() - {"needs", "limit"},
         needs=NEEDS,
         rows=rows,
-        total=_total(total, len(rows), MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL),
+        total=total_line(total, len(rows), MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL),
         questions=open_questions,
         decision_count=_in_title(counts),
         notice=notice_of(call),
@@ -156,10 +156,10 @@ def _gap_lines() -> list[str]:
     return [line for line in lines if line is not None]
 
 
-def filled_in(call: Request) -> dict[str, str]:
+def filled_in(call: Request, filters: type[Form]) -> dict[str, str]:
     """Return the filters that have a value. A form sends its empty fields too."""
     given = call.page_parameters()
-    return {name: text for name in OperatorFilters.model_fields if (text := given.get(name, "").strip())}
+    return {name: text for name in filters.model_fields if (text := given.get(name, "").strip())}
 
 
 def _questions(call: Request, counts: Mapping[ActionNeeded, int]) -> list[Question]:
@@ -203,8 +203,8 @@ def _query(parameters: Mapping[str, str], **place: str | None) -> str | None:
     return urlencode({**parameters, **cursors}) if cursors else None
 
 
-def _total(total: int | None, shown: int, most: int) -> str | None:
-    """Return the line on the number of payments, or None where the page has all or counts none."""
+def total_line(total: int | None, shown: int, most: int) -> str | None:
+    """Return the line on the number of rows in a list, or None where the page has all or counts none."""
     if total is None or total <= shown:
         return None
     return f"{shown:,} of {total:,}{' or more' if total == most else ''}"

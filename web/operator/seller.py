@@ -4,13 +4,19 @@ Each section has a template and a module of its own: operator_keys.tpl and
 web/operator/keys.py, operator_webhooks.tpl and web/operator/webhooks.py.
 """
 
+import structlog
+
 from models.db.connection import snapshot
-from models.seller import Seller, seller_by_id
+from models.seller import MAX_NAME_CHARACTERS, Seller, seller_by_id
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, not_found
 from web.operator import keys, webhooks
-from web.operator.layout import operator_page
+from web.operator.decisions import Notice
+from web.operator.layout import operator_page, see_other
+from web.operator.sellers import read_contact, seller_that_sells
+
+log = structlog.get_logger(__name__)
 
 _PAGE = template("operator_seller.tpl")
 
@@ -24,9 +30,21 @@ def show(call: Request, seller_id: str) -> Content:
             call,
             seller=seller,
             public_url=call.settings.public_url,
+            most_name=MAX_NAME_CHARACTERS,
+            notice=_notice(call) or keys.notice_of(call, seller) or webhooks.notice_of(call, seller),
             **keys.section_of(call, seller),
             **webhooks.section_of(seller),
         )
+
+
+def change(call: Request, seller_id: str) -> Content:
+    """POST /operator/sellers/{id}: store the name and the support address that customers see."""
+    seller = seller_that_sells(seller_id)
+    name, support = read_contact(call.visitor.form)
+    with call.writers.transaction():
+        Seller.update(name=name, support=support).where(Seller.id == seller.id).execute()
+    log.info("seller changed", seller=seller_id, by="operator")
+    return see_other(f"operator/sellers/{seller_id}?changed=1", call)
 
 
 def seller_or_404(seller_id: str) -> Seller:
@@ -35,3 +53,9 @@ def seller_or_404(seller_id: str) -> Seller:
     if seller is None:
         raise not_found()
     return seller
+
+
+def _notice(call: Request) -> Notice | None:
+    """Return the line about the change that was just made, or None."""
+    is_changed = "changed" in call.page_parameters()
+    return Notice("Saved. Customers see the name and the address from now on.") if is_changed else None

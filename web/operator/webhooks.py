@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 import peewee
 import structlog
@@ -36,6 +37,7 @@ from models.webhook import (
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 from web.operator.sellers import seller_that_sells
 
@@ -82,6 +84,26 @@ def section_of(seller: Seller) -> dict[str, Any]:
     }
 
 
+def notice_of(call: Request, seller: Seller) -> Notice | None:
+    """Return the line about the endpoint that was just changed, or None."""
+    given = call.page_parameters()
+    reference = given.get("webhook", "")
+    webhook = webhook_by_reference(reference)
+    if webhook is not None and webhook.seller_id != seller.id:
+        return None
+    is_enabled = None if webhook is None else webhook.is_enabled
+    match given.get("now"), is_enabled:
+        case "tested", bool():
+            return Notice(f"The daemon sends a test to {reference}. The list shows the answer.")
+        case "enabled", True:
+            return Notice(f"The endpoint {reference} is enabled. It gets the next events.")
+        case "disabled", False:
+            return Notice(f"The endpoint {reference} is disabled. It gets no events.")
+        case "removed", None:
+            return Notice("The endpoint is removed. It gets no more events.")
+    return None
+
+
 def create(call: Request, seller_id: str) -> Content:
     """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
     seller = seller_that_sells(seller_id)
@@ -124,7 +146,7 @@ def test(call: Request, seller_id: str, webhook_id: str) -> Content:
     webhook = _webhook_of(seller_id, webhook_id)
     if request_webhook_test(webhook, call.now, call.writers.transaction):
         log.info("webhook test asked for", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
-    return _back(call, seller_id)
+    return _back(call, webhook_id, seller_id, "tested")
 
 
 def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
@@ -136,7 +158,7 @@ def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
             update_webhook(webhook, is_enabled=is_enabled)
         facts = {"webhook": webhook_id, "seller": seller_id, "enabled": is_enabled}
         log.info("webhook changed", **facts, by=_OPERATOR)
-    return _back(call, seller_id)
+    return _back(call, webhook_id, seller_id, "enabled" if is_enabled else "disabled")
 
 
 def remove(call: Request, seller_id: str, webhook_id: str) -> Content:
@@ -147,7 +169,7 @@ def remove(call: Request, seller_id: str, webhook_id: str) -> Content:
             is_removed = remove_webhook(webhook, call.now)
         if is_removed:
             log.info("webhook removed", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
-    return _back(call, seller_id)
+    return _back(call, webhook_id, seller_id, "removed")
 
 
 def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[str] | None, str | None]:
@@ -190,5 +212,7 @@ def _sent_twice(reference: str) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
 
 
-def _back(call: Request, seller_id: str) -> Content:
-    return see_other(f"operator/sellers/{seller_id}", call)
+def _back(call: Request, webhook_id: str, seller_id: str, now: str) -> Content:
+    """Redirect to the seller's page, which shows a line about this change."""
+    query = urlencode({"webhook": webhook_id, "now": now})
+    return see_other(f"operator/sellers/{seller_id}?{query}", call)

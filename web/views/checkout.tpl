@@ -12,7 +12,12 @@
 % if is_modal:
 % include("close.tpl", say=say)
 % end
-<p class="label" dir="auto">{{facts.payee}}</p>
+<div class="label">
+<p dir="auto">{{facts.payee}}</p>
+% if facts.subject:
+<p class="subject" dir="auto">{{facts.subject}}</p>
+% end
+</div>
 <section id="news" class="news {{view.tone}}" aria-live="polite" aria-atomic="true" data-live>
 % include("icon.tpl", tone=view.tone)
 <h1 tabindex="-1">{{view.headline}}</h1>

@@ -61,6 +61,8 @@ A plug-in asks for an API key.\\
 % end
 <label class="choice"><input type="radio" name="seller" value="+" required{{" checked" if chosen == "+" else ""}}> <span>A new seller</span></label>
 <label class="new">Id of the new seller <input name="new_seller" value="{{new_seller}}" maxlength="64" pattern="[A-Za-z0-9][A-Za-z0-9._\-]*" autocomplete="off" spellcheck="false"></label>
+<label class="new">Name that customers see <small>optional</small> <input name="name" value="{{new_name}}" maxlength="{{most_name}}" autocomplete="off"></label>
+<label class="new">Support: an email address or a web page <small>optional</small> <input name="support" value="{{new_support}}" maxlength="300" autocomplete="off" spellcheck="false"></label>
 </fieldset>
 <p class="actions"><button class="main">Approve{{say_to}}</button> <a href="{{root or './'}}">Do not approve</a></p>
 </form>

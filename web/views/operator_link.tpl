@@ -1,6 +1,7 @@
 % rebase("operator_layout.tpl", title=link["title"], page="Link", live=True, scripts=("share.js",))
 % id = link["link_id"]
 <h1 dir="auto">{{link["title"]}}</h1>
+% include("operator_notice.tpl", to="")
 <section id="share" data-live aria-label="Ask the customer">
 % if link["status"] in ("open", "overdue"):
 % include("operator_share.tpl", url=link["url"], picture=f"{root}l/{id}/qr.svg", pictured="QR code of the link's page, for paper", what=link["title"])

@@ -2,6 +2,31 @@
 <h1>Payment links</h1>
 <p>A link is for an invoice, a donation or a price tag. It has no price. Each press of “Pay” fixes one.</p>
 <p class="ways"><a class="button main" href="{{root}}operator/links/new">New link</a></p>
+% if links or given:
+<section aria-label="Find links">
+<details class="find" {{"open" if query else ""}}>
+<summary>Find…</summary>
+<form class="filters" method="get" action="{{root}}operator/links" role="search">
+<label class="wide">Id, title, order or note <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="100"></label>
+<label>State <select name="state"><option value="">any</option>
+% for state in states:
+<option {{"selected" if given.get("state") == state else ""}}>{{state}}</option>
+% end
+</select></label>
+<label>Seller <select name="seller"><option value="">any</option>
+% for seller in sellers:
+<option {{"selected" if given.get("seller") == seller else ""}}>{{seller}}</option>
+% end
+</select></label>
+<p class="actions"><button class="main">Find</button>
+% if query:
+<a href="{{root}}operator/links">All links</a>
+% end
+</p>
+</form>
+</details>
+</section>
+% end
 <section id="links" data-live aria-label="Links">
 % if links:
 <div class="scroll" role="region" aria-label="Table of links" tabindex="0">
@@ -39,16 +64,19 @@
 </table>
 </div>
 % else:
-<p class="none">No link yet.</p>
+<p class="none">{{"No links found." if given else "No link yet."}}</p>
 % end
-</section>
-% if older or not is_first:
+% if total or older_query or not is_first:
 <p class="actions">\\
-% if not is_first:
-<a href="{{root}}operator/links">Newest links</a>\\
+% if older_query:
+<a class="button" href="{{root}}operator/links?{{older_query}}" rel="next">Older</a> \\
 % end
-% if older:
- <a href="?cursor={{older}}">Older links</a>\\
+% if not is_first:
+<a href="{{root}}operator/links{{'?' + query if query else ''}}">Newest</a> \\
+% end
+% if total:
+<span class="note">{{total}}</span>\\
 % end
 </p>
 % end
+</section>

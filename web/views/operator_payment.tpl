@@ -3,7 +3,12 @@
 <h1 class="id">{{id}}</h1>
 % include("operator_notice.tpl", to=to)
 <section id="ask" data-live aria-label="Ask the customer">
-% if is_payable:
+% if is_payable and is_dropped:
+<div class="attention">
+<h2>The network has dropped a transaction</h2>
+<p>Ask for no second payment yet. The transaction may still arrive, until the customer's wallet shows it as cancelled.</p>
+</div>
+% elif is_payable:
 % include("operator_share.tpl", url=payment["checkout_url"], picture=f"{root}pay/{id}/qr.svg?sats={payment['due_sats']}", pictured="QR code of the payment, for a wallet", what="payment")
 % end
 </section>

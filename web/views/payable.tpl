@@ -15,6 +15,9 @@
 <div><dt>{{say("label.received")}}</dt> <dd>{{view.plain_btc(facts.received_sats)}} BTC</dd></div>
 </dl>
 % end
+% if facts.order_id:
+<p class="row"><span>{{say("label.order")}}</span> <bdi>{{facts.order_id}}</bdi></p>
+% end
 % if view.rate:
 <p class="row"><span>{{say("label.rate")}}</span> {{view.rate}}</p>
 % end

@@ -36,8 +36,9 @@
 <div class="paper"><dt>{{say("label.rate")}}</dt> <dd>{{view.rate}}</dd></div>
 % end
 <div class="paper"><dt>{{say("label.address")}}</dt> <dd class="txid">{{facts.address}}</dd></div>
-% if facts.label and facts.seller_name:
-<div class="paper"><dt>{{say("label.shop")}}</dt> <dd dir="auto">{{facts.seller_name}}</dd></div>
+<div class="paper"><dt>{{say("label.shop")}}</dt> <dd dir="auto">{{facts.shop}}</dd></div>
+% if facts.support:
+<div class="paper"><dt>{{say("label.contact")}}</dt> <dd>{{facts.support}}</dd></div>
 % end
 % end
 </dl>

@@ -54,7 +54,7 @@ from tests.support.rows import (
 )
 
 Copy = Callable[..., Result]
-MANY = 2 * duplicate.ROWS_AT_ONCE + 1
+MANY = 2 * duplicate.BATCH_SIZE + 1
 BIG = 2**62
 NASTY = "Ünïcødé ☃ \U0001f980 'quoted' \\ %s ? \t\n{}"
 

@@ -79,6 +79,19 @@ def test_json_is_the_document_of_the_api(run: Run, tmp_path: Path, database_url:
         assert stored_link_document(link, settings, NOW) == document
 
 
+def test_links_are_found(run: Run) -> None:
+    """A shorter list has the number of links."""
+    made(run, "--order-id", "17")
+    closed = made(run, "--note", "An Alpaca")["link_id"]
+    assert run("close", closed).exit_code == 0
+    for words in (("--state", "closed"), ("--search", "alpaca"), ("--search", closed[:9])):
+        result = run("list", *words, "--json")
+        assert [each["link_id"] for each in json.loads(result.stdout)] == [closed]
+    assert run("list", "--search", "nothing").stdout == "There are no such links.\n"
+    assert run("list", "--limit", "1").stdout.endswith("\n1 of 2 links\n")
+    assert "of 2" not in run("list").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from daemon.chain.address_import import AddressImport
 from daemon.chain.block_handler import BlockHandler
 from daemon.chain.watchlist import Watchlist
-from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
+from daemon.node.errors import WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from models.address import Address
 from models.block import Block, stored_tip

@@ -10,7 +10,7 @@ import pytest
 
 from config import EX_CONFIG
 from daemon import failpoint
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.calls import RPC_CALLS
 from tests.support.fork_server import run_python
 
 ROOT = Path(__file__).parent.parent.parent.parent

@@ -7,9 +7,9 @@ import pytest
 
 from config import Settings, load_settings
 from daemon.node.client import Bitcoind
+from daemon.node.errors import METHOD_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.node.feed_checks import FeedSetUp, find_feed
 from daemon.node.feed_places import MIN_HWM, Source, Sources, choose
-from daemon.node.rpc import METHOD_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.node.types import Publication
 
 ADDRESS, OTHER = "tcp://127.0.0.1:28332", "tcp://127.0.0.1:28333"

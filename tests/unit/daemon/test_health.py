@@ -47,7 +47,7 @@ def feed() -> HealthyPart:
 
 
 @pytest.fixture
-def vitals(manager: FakeManager, feed: HealthyPart) -> HealthReporter:
+def reporter(manager: FakeManager, feed: HealthyPart) -> HealthReporter:
     quiet = cast(Any, feed)
     return HealthReporter(quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
 
@@ -56,106 +56,109 @@ def events(logged: list[Any]) -> list[tuple[str, str]]:
     return [(line["event"], line["reason"]) for line in logged]
 
 
-def test_a_successful_reconciling_leads_to_working(vitals: HealthReporter, manager: FakeManager) -> None:
+def test_a_successful_reconciling_leads_to_working(reporter: HealthReporter, manager: FakeManager) -> None:
     """None of the states from the start to the tip is a problem."""
-    vitals.begin_look()
-    vitals.tell_alive()
+    reporter.begin_look()
+    reporter.report_alive()
     assert manager.status == "reading the chain"
-    vitals.work(120)
-    assert vitals.trouble is None
-    vitals.tell_alive()
+    reporter.work(120)
+    assert reporter.trouble is None
+    reporter.report_alive()
     assert manager.status == "at block 120"
-    assert vitals.problems() == []
+    assert reporter.problems() == []
 
 
-def test_an_outage_ends_with_a_result_and_not_with_a_try(vitals: HealthReporter) -> None:
+def test_an_outage_ends_with_a_result_and_not_with_a_try(reporter: HealthReporter) -> None:
     """/health shows the reason until then. The log has the begin and the end, and not each try."""
     with capture_logs() as logged:
         for _ in range(3):
-            vitals.begin_look()
-            vitals.lose_touch("no answer")
-            assert vitals.trouble is LoopState.OUT_OF_TOUCH
-        vitals.begin_look()
-        assert vitals.problems() == ["no answer"]
-        vitals.work(120)
-    assert vitals.problems() == []
+            reporter.begin_look()
+            reporter.lose_touch("no answer")
+            assert reporter.trouble is LoopState.OUT_OF_TOUCH
+        reporter.begin_look()
+        assert reporter.problems() == ["no answer"]
+        reporter.work(120)
+    assert reporter.problems() == []
     assert events(logged) == [("outage", "no answer"), ("outage over", "no answer")]
 
 
-def test_waiting_logs_each_reason_once_and_its_end(vitals: HealthReporter, manager: FakeManager) -> None:
+def test_waiting_logs_each_reason_once_and_its_end(reporter: HealthReporter, manager: FakeManager) -> None:
     with capture_logs() as logged:
         for reason in ("loading", "loading", "behind"):
-            vitals.begin_look()
-            vitals.wait(reason)
-            assert vitals.trouble is LoopState.WAITING
-            vitals.tell_alive()
+            reporter.begin_look()
+            reporter.wait(reason)
+            assert reporter.trouble is LoopState.WAITING
+            reporter.report_alive()
             assert manager.status == reason
-        vitals.work(120)
+        reporter.work(120)
     assert events(logged) == [("waiting", "loading"), ("waiting", "behind"), ("waiting over", "behind")]
 
 
-def test_an_answering_bitcoind_that_is_behind_is_no_outage(vitals: HealthReporter) -> None:
+def test_an_answering_bitcoind_that_is_behind_is_no_outage(reporter: HealthReporter) -> None:
     """The outage ends, and the daemon waits."""
     with capture_logs() as logged:
-        vitals.lose_touch("no answer")
-        vitals.wait("behind")
-        assert vitals.problems() == ["behind"]
+        reporter.lose_touch("no answer")
+        reporter.wait("behind")
+        assert reporter.problems() == ["behind"]
     assert events(logged) == [("outage", "no answer"), ("waiting", "behind"), ("outage over", "no answer")]
 
 
-def test_the_time_between_tries_grows_to_a_limit_and_resets(vitals: HealthReporter) -> None:
+def test_the_time_between_tries_grows_to_a_limit_and_resets(reporter: HealthReporter) -> None:
     """A short outage ends soon, and a long one causes few calls."""
-    seconds = [vitals.lose_touch("no answer") for _ in range(10)]
+    seconds = [reporter.lose_touch("no answer") for _ in range(10)]
     assert seconds[0] == FIRST_RETRY_SECONDS
     assert seconds == sorted(seconds)
     assert seconds[-1] == MAX_RETRY_SECONDS
-    vitals.work(120)
-    assert vitals.lose_touch("no answer") == FIRST_RETRY_SECONDS
+    reporter.work(120)
+    assert reporter.lose_touch("no answer") == FIRST_RETRY_SECONDS
 
 
-def test_a_slow_call_is_a_problem_while_it_lasts(vitals: HealthReporter) -> None:
-    vitals.work(120)
-    vitals.note_slow_call("getblock takes its time")
-    assert vitals.problems() == ["getblock takes its time"]
-    vitals.note_slow_call(None)
-    assert vitals.problems() == []
+def test_a_slow_call_is_a_problem_while_it_lasts(reporter: HealthReporter) -> None:
+    reporter.work(120)
+    reporter.note_slow_call("getblock takes its time")
+    assert reporter.problems() == ["getblock takes its time"]
+    reporter.note_slow_call(None)
+    assert reporter.problems() == []
 
 
 def set_up(*advice: str) -> FeedSetUp:
     return FeedSetUp(Sources(), (), advice=advice)
 
 
-def test_advice_is_no_problem_and_is_logged_once(vitals: HealthReporter) -> None:
+def test_advice_is_no_problem_and_is_logged_once(reporter: HealthReporter) -> None:
     """A node that could do better hides no payment."""
     with capture_logs() as logged:
-        vitals.note_node([], set_up("publish rawtx"))
-        vitals.note_node([], set_up("publish rawtx"))
-    assert (vitals.problems(), vitals.advice()) == ([], ["publish rawtx"])
+        reporter.note_node([], set_up("publish rawtx"))
+        reporter.note_node([], set_up("publish rawtx"))
+    assert (reporter.problems(), reporter.advice()) == ([], ["publish rawtx"])
     assert events(logged) == [("advice", "publish rawtx")]
-    vitals.note_node([], set_up())
-    assert vitals.advice() == []
+    reporter.note_node([], set_up())
+    assert reporter.advice() == []
 
 
-def test_a_silent_source_that_bitcoind_names_is_advice(vitals: HealthReporter, feed: HealthyPart) -> None:
+def test_a_silent_source_that_bitcoind_names_is_advice(reporter: HealthReporter, feed: HealthyPart) -> None:
     """A source of the settings is a problem. During an outage, the outage explains the silence."""
     named, configured = (Source(("rawtx",), f"tcp://127.0.0.1:{port}", port == 1) for port in (1, 2))
-    vitals.note_node([], set_up())
-    vitals.work(120)
+    reporter.note_node([], set_up())
+    reporter.work(120)
     feed.silent = [named]
-    assert vitals.problems() == []
-    (line,) = vitals.advice()
+    assert reporter.problems() == []
+    (line,) = reporter.advice()
     assert "no ZMQ connection to rawtx at tcp://127.0.0.1:1" in line
-    vitals.lose_touch("no answer")
-    assert (vitals.problems(), vitals.advice()) == (["no answer"], [])
-    vitals.work(120)
+    reporter.lose_touch("no answer")
+    assert (reporter.problems(), reporter.advice()) == (["no answer"], [])
+    reporter.work(120)
     feed.silent = [configured]
-    assert (vitals.problems(), vitals.advice()) == (["no ZMQ connection to rawtx at tcp://127.0.0.1:2"], [])
+    assert (reporter.problems(), reporter.advice()) == (
+        ["no ZMQ connection to rawtx at tcp://127.0.0.1:2"],
+        [],
+    )
 
 
-def test_lost_messages_are_advice(vitals: HealthReporter) -> None:
-    vitals.note_node([], set_up())
-    vitals.note_feed(Batch(lost=1_200))
-    vitals.note_feed(Batch(lost=34))
-    (line,) = vitals.advice()
+def test_lost_messages_are_advice(reporter: HealthReporter) -> None:
+    reporter.note_node([], set_up())
+    reporter.note_feed(Batch(lost=1_200))
+    reporter.note_feed(Batch(lost=34))
+    (line,) = reporter.advice()
     assert "has lost 1,234 messages" in line
-    assert vitals.problems() == []
+    assert reporter.problems() == []

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from daemon import progress
-from daemon.progress import TELL_SECONDS, Progress
+from daemon.progress import REPORT_SECONDS, Progress
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, objec
 
 
 def test_progress_is_logged_each_five_seconds(logged: Callable[[], list[dict[str, object]]]) -> None:
-    seconds = count(0, TELL_SECONDS / 2)
+    seconds = count(0, REPORT_SECONDS / 2)
     work = Progress("catching up", 4, lambda: next(seconds))
     for done in range(1, 5):
         work.report(done, height=100 + done)

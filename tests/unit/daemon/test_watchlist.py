@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,13 @@ from models.address import Address
 from models.db.connection import disconnect
 from payments.transaction import Transaction
 from tests.support.prepared_database import open_prepared
-from tests.support.rows import fill_pool, script
+from tests.support.rows import fill_pool, new_output, new_payment, script
+
+VALUES: dict[str, dict[str, Any]] = {
+    "mined": {"block_hash": "cd" * 32, "block_height": 1},
+    "replaced": {"replaced_by": "ef" * 32},
+}
+"""The further values of an output in these states."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +79,27 @@ def test_an_address_is_found_from_its_commit_on() -> None:
     assert watch.matches([paying(script(5))]) == []
     Address.insert(row).execute()
     assert [match.outputs for match in watch.matches([paying(script(5))])] == [(PaidOutput(0, 1, late),)]
+
+
+@pytest.mark.parametrize(
+    ("states", "is_new", "is_live"),
+    [
+        ((None, None), True, False),
+        (("mempool", None), True, False),
+        (("mempool", "mined"), False, True),
+        (("mempool", "replaced"), False, False),
+        (("dropped", "dropped"), False, False),
+    ],
+)
+def test_a_match_has_the_recorded_outputs(
+    states: tuple[str | None, ...], is_new: bool, is_live: bool
+) -> None:
+    """A transaction is looked at again unless all of its outputs are live."""
+    transaction = paying(*(script(number) for number in range(len(states))))
+    for vout, state in enumerate(states):
+        payment = new_payment(vout)
+        if state is not None:
+            new_output(payment, txid=transaction.txid, vout=vout, state=state, **VALUES.get(state, {}))
+    [match] = Watchlist().matches([transaction])
+    assert set(match.recorded) == {vout for vout, state in enumerate(states) if state}
+    assert (match.is_new, match.is_live) == (is_new, is_live)

@@ -1,5 +1,6 @@
 """The checkout page over HTTP: whom the customer pays, who helps, and how nobody pays twice."""
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -61,18 +62,53 @@ def contacts(page: Document) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("label", "name", "payee"),
+    ("label", "name", "lines"),
     [
-        ("Order 17", "Alpaca Direct", "Order 17"),
-        (None, "Alpaca Direct", "Alpaca Direct"),
-        (None, "", "company1"),
+        ("Order 17", "Alpaca Direct", ["Alpaca Direct", "Order 17"]),
+        ("ALPACA DIRECT, order 17", "Alpaca Direct", ["ALPACA DIRECT, order 17"]),
+        ("Order 17", "", ["Order 17"]),
+        (None, "Alpaca Direct", ["Alpaca Direct"]),
+        (None, "", ["company1"]),
     ],
 )
-def test_the_page_names_whom_one_pays(shop: WebServer, label: str | None, name: str, payee: str) -> None:
-    """The page shows the label of the request, else the seller's name, else the seller's id."""
+def test_the_page_names_whom_one_pays(
+    shop: WebServer, label: str | None, name: str, lines: list[str]
+) -> None:
+    """The shop comes first, and the label of the request below it, unless the label names the shop."""
     change_seller(name=name)
     body = visit(shop, shop.created(label=label)).body.decode()
-    assert f'<p class="label" dir="auto">{payee}</p>' in body
+    _, _, rest = body.partition('<div class="label">')
+    assert re.findall(r'<p[^>]* dir="auto">([^<]*)</p>', rest.partition("</div>")[0]) == lines
+
+
+def test_a_wallet_gets_the_shop_and_the_label(shop: WebServer) -> None:
+    """The wallet keeps the label, so that the customer finds the payment there years later."""
+    change_seller(name="Alpaca Direct")
+    document = shop.created(label="Order 17")
+    assert wallet_links(read(shop, document)) == [
+        document["payment_uri"].replace("label=Order%2017", "label=Alpaca%20Direct%2C%20Order%2017")
+    ]
+    with_both = visit(shop, document, "/qr.svg").body
+    change_seller(name="A" * 200)
+    with_label = visit(shop, document, "/qr.svg").body
+    assert with_both != with_label
+    change_seller(name="")
+    assert visit(shop, document, "/qr.svg").body == with_label
+
+
+@pytest.mark.parametrize("scene", ["new", "underpaid", "dropped", "received", "expired"])
+def test_the_customer_sees_the_order(shop: WebServer, scene: str) -> None:
+    """The form "New request" promises it."""
+    page = read(shop, create_in_scene(shop, scene, order_id="Invoice 17"))
+    assert "Invoice 17" in page.text
+
+
+@pytest.mark.parametrize(("name", "shown"), [("Alpaca Direct", "Alpaca Direct"), ("", "company1")])
+def test_a_receipt_names_the_shop_and_its_support(shop: WebServer, name: str, shown: str) -> None:
+    change_seller(name=name, support="help@alpaca.example")
+    body = visit(shop, create_in_scene(shop, "confirmed")).body.decode()
+    assert f'<div class="paper"><dt>Shop</dt> <dd dir="auto">{shown}</dd></div>' in body
+    assert '<div class="paper"><dt>Contact</dt> <dd>help@alpaca.example</dd></div>' in body
 
 
 def test_a_wallet_gets_the_sellers_name_where_there_is_no_label(shop: WebServer) -> None:

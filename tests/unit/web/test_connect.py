@@ -13,7 +13,7 @@ from models.operator_session import LoginAttempt
 from models.seller import Seller
 from tests.conftest import NewDatabase
 from tests.support.html_document import Document
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import KEY, NOW, WebServer, add_seller, open_shop, serving, settings_of
 
 pytestmark = pytest.mark.one_database
@@ -77,7 +77,7 @@ def new_keys() -> list[ApiKey]:
     return list(ApiKey.select().where(ApiKey.key_hash != hash_of(KEY)).order_by(ApiKey.id))
 
 
-def handed_over(page: Page) -> tuple[str, list[tuple[str, str]]]:
+def handed_over(page: OperatorResponse) -> tuple[str, list[tuple[str, str]]]:
     """Return the address and the fields of the form that sends the key to the shop."""
     document = Document(page.text)
     (form,) = document.of("form")
@@ -254,6 +254,27 @@ def test_a_new_seller_is_made_with_the_key(operator: OperatorClient) -> None:
     _, sent = handed_over(done)
     assert ("permissions[]", "btcpay.store.canviewinvoices:socks") in sent
     assert Seller.get(Seller.id == "socks").removed_at is None
+
+
+def test_a_new_seller_has_the_name_and_the_support_of_the_form(operator: OperatorClient) -> None:
+    """A wrong value makes neither seller nor key, and the form keeps what was typed."""
+    fields = {**operator.get(f"{PATH}?{query_of()}").fields, "seller": "+", "new_seller": "socks"}
+    for wrong in (
+        {"support": "nobody"},
+        {"support": "javascript://x"},
+        {"name": "a\nb"},
+        {"name": "x" * 201},
+    ):
+        again = operator.post(PATH, **{**fields, "name": "Alpaca Socks", **wrong})
+        assert again.status == 422, wrong
+        assert again.fields["new_seller"] == "socks"
+    again = operator.post(PATH, **{**fields, "name": "Alpaca Socks", "support": "?"})
+    assert again.fields["name"] == "Alpaca Socks"
+    assert new_keys() == []
+    done = operator.post(PATH, **{**fields, "name": " Alpaca Socks ", "support": "help@alpaca.example"})
+    assert done.status == 200
+    seller = Seller.get(Seller.id == "socks")
+    assert (seller.name, seller.support) == ("Alpaca Socks", "help@alpaca.example")
 
 
 def test_a_shop_that_is_not_strict_may_get_less(operator: OperatorClient) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import peewee
 import pytest
 
 from models.daemon_status import update_report
@@ -11,6 +12,7 @@ from tests.support.checkout_scenes import create_in_scene
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import WebServer, open_shop
 from web.html.languages import languages
+from web.http.database import network_of_problem
 
 pytestmark = pytest.mark.one_database
 
@@ -90,6 +92,25 @@ def test_the_operator_s_pages_mark_a_test_network(shop: WebServer, operator: Ope
     for path in ("/", f"/operator/payments/{reference}", "/operator/money"):
         assert band in operator.get(path).text
     assert band in shop.get("/operator/login", {"Authorization": None}).body.decode()
+
+
+def test_the_pages_of_problems_mark_a_test_network(shop: WebServer, operator: OperatorClient) -> None:
+    """Without a database they have no mark, and are pages all the same."""
+    update_report(chain="regtest")
+    band = '<aside class="band">Test network (regtest): not real money</aside>'
+    html = {"Authorization": None, "Accept": "text/html"}
+    for path in ("/pay/PR-x", "/l/LK-x", "/i/PR-x", "/nowhere"):
+        reply = shop.get(path, html)
+        assert (reply.status, band in reply.body.decode()) == (404, True), path
+    assert band in operator.get("/operator/payments/PR-x").text
+    assert network_of_problem("urn:nodetill:problem:no-database") is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("web.http.database.known_network", _fail)
+        assert shop.get("/nowhere", html).status == 404
+
+
+def _fail() -> None:
+    raise peewee.OperationalError("gone")
 
 
 def test_a_transaction_without_an_explorer_has_no_link(shop: WebServer, operator: OperatorClient) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from models.api_key import BY_PAGE, ApiKey, hash_of, keys_of
 from payments.greenfield.permissions import POLICIES, PRESETS, VIEW_INVOICES
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import NOW, WebServer, add_seller, give_key, open_shop
 
 PATH = "/operator/sellers/company1"
@@ -30,23 +30,23 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
-def form_of(page: Page) -> dict[str, str]:
+def form_of(page: OperatorResponse) -> dict[str, str]:
     """Return the hidden field of the form for a new key."""
     found = re.search(r'name="key_id" value="([^"]+)"', page.text)
     assert found is not None
     return {"key_id": found[1]}
 
 
-def made(operator: OperatorClient, **fields: str) -> Page:
+def made(operator: OperatorClient, **fields: str) -> OperatorResponse:
     return operator.post(f"{PATH}/keys", **{**form_of(operator.get(PATH)), **fields})
 
 
-def key_in(page: Page) -> str:
+def key_in(page: OperatorResponse) -> str:
     (key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", page.text)
     return str(key)
 
 
-def row_of(page: Page, key: ApiKey) -> str:
+def row_of(page: OperatorResponse, key: ApiKey) -> str:
     """Return the text of a key's row in the table."""
     row = re.search(rf'<tr id="{key.reference}">(.*?)</tr>', page.text, re.DOTALL)
     assert row is not None

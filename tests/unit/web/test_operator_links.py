@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from models.link import Link
 from models.payment import PaymentRequest
 from models.queries.attention import action_counts
 from tests.support.links import LinkShop, link_settings
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import add_seller, open_shop
 
 MARKUP = "<script>alert(1)</script>\"' {{7*7777}}"
@@ -34,7 +35,7 @@ def operator(shop: LinkShop) -> OperatorClient:
     return client
 
 
-def send(operator: OperatorClient, **fields: str) -> Page:
+def send(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form "New link"."""
     body = {"title": "Invoice 17", "currency": "EUR", "seller_id": "company1", "kind": "invoice", **fields}
     return operator.call("POST", "/operator/links/new", urlencode(body))
@@ -105,6 +106,60 @@ def test_the_tab_shows_the_money_of_each_link(shop: LinkShop, operator: Operator
     assert "<script>alert" not in one.text
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=ALPACA", ["closed", "overdue"]),
+        ("q=2026-17", ["paid"]),
+        ("q=for+the+fair", ["open"]),
+        ("q=50%25", []),
+        ("state=unpaid", ["open", "overdue"]),
+        ("state=overdue", ["overdue"]),
+        ("state=paid", ["paid"]),
+        ("state=closed", ["closed"]),
+        ("seller=company1", ["open", "paid", "closed", "overdue"]),
+        ("seller=nobody", []),
+        ("q=alpaca&state=closed&seller=company1", ["closed"]),
+        ("q=&state=&seller=", ["open", "paid", "closed", "overdue"]),
+    ],
+)
+def test_links_are_found(shop: LinkShop, operator: OperatorClient, query: str, found: list[str]) -> None:
+    """An unpaid link is neither paid nor closed."""
+    ids = {
+        "overdue": shop.link(title="Two alpacas", due_at="2026-11-22T00:00:00Z"),
+        "closed": shop.link(title="An Alpaca"),
+        "paid": shop.link(order_id="2026-17"),
+        "open": shop.link(note="50 brochures for the fair"),
+    }
+    shop.server.post(f"/api/v1/links/{ids['closed']}/close")
+    shop.pay(shop.request(ids["paid"]), depth=6)
+    page = operator.call("GET", f"/operator/links?{query}")
+    assert re.findall(r'<tr id="(LK-\w{22})">', page.text) == [ids[name] for name in found]
+    assert ("No links found." in page.words) is (not found)
+    one = operator.call("GET", f"/operator/links?q={ids['paid'][:12]}")
+    assert re.findall(r'<tr id="(LK-\w{22})">', one.text) == [ids["paid"]]
+
+
+def test_a_page_of_found_links_leads_to_the_next(shop: LinkShop, operator: OperatorClient) -> None:
+    """The filters go along, and the page has the number of links."""
+    made = [shop.link(title=f"Alpaca {number}") for number in range(3)]
+    shop.link(title="Socks")
+    page = operator.call("GET", "/operator/links?q=alpaca&limit=2")
+    assert "2 of 3" in page.words
+    older = re.search(r'href="[./]*operator/links\?([^"]*)" rel="next"', page.text)
+    assert older is not None
+    query = unescape(older[1])
+    assert query == f"limit=2&q=alpaca&cursor={made[1]}"
+    page = operator.call("GET", f"/operator/links?{query}")
+    assert re.findall(r'<tr id="(LK-\w{22})">', page.text) == [made[0]]
+    assert "?limit=2&amp;q=alpaca" in page.text
+
+
+@pytest.mark.parametrize("query", ["state=x", "seller=/", f"q={'a' * 101}", "cursor=x"])
+def test_a_wrong_filter_is_refused(operator: OperatorClient, query: str) -> None:
+    assert operator.call("GET", f"/operator/links?{query}").status == 422
+
+
 @pytest.mark.parametrize("is_reusable", [False, True])
 def test_late_money_has_its_worth_and_its_page(
     shop: LinkShop, operator: OperatorClient, is_reusable: bool
@@ -135,9 +190,11 @@ def test_a_link_is_closed_by_a_form(shop: LinkShop, operator: OperatorClient) ->
     link_id = shop.link()
     path = f"/operator/links/{link_id}"
     assert "Close the link" in operator.call("GET", path).words
-    assert operator.call("POST", f"{path}/close", "").leads_to == path
-    page = operator.call("GET", path)
-    assert "closed" in page.words
+    assert "The link is closed." not in operator.call("GET", f"{path}?closed=1").words
+    sent = operator.call("POST", f"{path}/close", "")
+    assert sent.leads_to == f"{path}?closed=1"
+    page = operator.call("GET", sent.leads_to)
+    assert "The link is closed. Nobody can pay it any more." in page.words
     assert "Close the link" not in page.words
     assert operator.call("GET", "/operator/links/LK-x").status == 404
 

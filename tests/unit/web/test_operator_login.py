@@ -19,7 +19,7 @@ from models.operator_session import (
     pause_after,
 )
 from tests.conftest import NewDatabase
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import WebServer, open_shop, serving
 from web.app import OPERATOR
 from web.auth.cookies import SESSION_SECONDS
@@ -73,7 +73,7 @@ def test_a_visitor_of_the_first_page_meets_no_password(client: OperatorClient) -
     assert 'http-equiv="refresh"' in client.get("/", **{"Sec-Fetch-Site": "cross-site"}).text
 
 
-def assert_neutral(page: Page) -> None:
+def assert_neutral(page: OperatorResponse) -> None:
     assert page.status == 200
     assert "To pay, open the link that the shop gave you." in page.words
     for words in ("password", "PASSWORD", "Nodetill runs", "/docs"):

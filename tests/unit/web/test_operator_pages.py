@@ -28,7 +28,7 @@ from models.seller import Seller
 from models.wallet import wallet_added
 from models.webhook import Webhook
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.operator_scenes import EXTRA_SATS, add_event, create_action_needed
 from tests.support.rows import new_output, new_payment, new_webhook
 from tests.support.web_server import NOW, TIP, WebServer, add_seller, open_shop, stored
@@ -52,13 +52,43 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
-def listed(page: Page) -> list[str]:
+def test_a_dropped_transaction_asks_for_no_second_payment(shop: WebServer, operator: OperatorClient) -> None:
+    for scene in ("new", "dropped", "underpaid_dropped", "replaced"):
+        reference = create_in_scene(shop, scene)["payment_request_id"]
+        page = operator.get(f"/operator/payments/{reference}")
+        is_dropped = "dropped" in scene
+        assert ("Ask for no second payment yet" in page.words) is is_dropped, scene
+        assert ("qr.svg" in page.text) is not is_dropped, scene
+
+
+def test_the_operator_changes_what_customers_see_of_a_seller(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    path = "/operator/sellers/company1"
+    assert "none, so customers see company1" in operator.get(path).words
+    sent = operator.post(path, name=" Alpaca Direct ", support="help@alpaca.example")
+    assert (sent.status, sent.leads_to) == (303, f"{path}?changed=1")
+    page = operator.get(sent.leads_to)
+    assert "Saved." in page.words
+    assert "none, so customers" not in page.words
+    seller = Seller.get_by_id("company1")
+    assert (seller.name, seller.support) == ("Alpaca Direct", "help@alpaca.example")
+    for wrong in ({"name": "a\nb"}, {"support": "nobody"}, {"support": "javascript://x"}):
+        assert operator.post(path, **{"name": "Other", "support": "", **wrong}).status == 422
+    assert Seller.get_by_id("company1").name == "Alpaca Direct"
+    assert operator.post(path, name="", support="").status == 303
+    assert Seller.get_by_id("company1").support is None
+    Seller.update(removed_at=NOW).execute()
+    assert operator.post(path, name="Other", support="").status == 409
+
+
+def listed(page: OperatorResponse) -> list[str]:
     """Return the ids in the list of all payments, in its order."""
     assert page.status == 200, page.words
     return re.findall(r'<tr id="(PR-\w+)">', page.text)
 
 
-def action_lists(page: Page) -> dict[str, list[str]]:
+def action_lists(page: OperatorResponse) -> dict[str, list[str]]:
     """Return the ids in each list of payments that need a decision."""
     found: dict[str, list[str]] = {}
     for need, reference in re.findall(r'<tr id="([a-z]+)-(PR-\w+)">', page.text):
@@ -524,7 +554,7 @@ def test_a_long_list_has_a_count_and_a_way_back(shop: WebServer, operator: Opera
     assert " of 7" not in operator.get("/?limit=3&q=n").words
 
 
-def followed(operator: OperatorClient, page: Page, relation: str) -> Page:
+def followed(operator: OperatorClient, page: OperatorResponse, relation: str) -> OperatorResponse:
     """The page behind a link of this relation."""
     link = re.search(rf'href="([^"]*)" rel="{relation}"', page.text)
     assert link is not None
@@ -593,7 +623,7 @@ def test_an_unknown_payment_is_a_404_page(operator: OperatorClient) -> None:
 # CSV
 
 
-def rows_of(page: Page) -> list[dict[str, str]]:
+def rows_of(page: OperatorResponse) -> list[dict[str, str]]:
     assert page.status == 200
     return list(csv.DictReader(io.StringIO(page.body.decode("utf-8-sig"), newline="")))
 

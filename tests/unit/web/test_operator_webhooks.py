@@ -12,7 +12,7 @@ from models.delivery import add_delivery
 from models.outbox import WEBHOOK, Message, add_invoice_message
 from models.payment import PaymentRequest
 from models.webhook import BTCPAY, MAX_WEBHOOKS, OPERATOR, STANDARD, Webhook, add_webhook, endpoints_of
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.rows import new_webhook
 from tests.support.web_server import NOW, WebServer, add_seller, open_shop
 
@@ -34,7 +34,7 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
-def made(operator: OperatorClient, **fields: str) -> Page:
+def made(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form of a new endpoint."""
     found = re.search(r'name="webhook_id" value="([^"]+)"', operator.get(PATH).text)
     assert found is not None
@@ -115,15 +115,23 @@ def test_an_endpoint_is_tested_disabled_and_removed(shop: WebServer, operator: O
     webhook, _ = add_webhook("company1", BTCPAY, URL, NOW)
     place = f"{PATH}/webhooks/{webhook.reference}"
     for _ in range(2):
-        assert operator.post(f"{place}/test").leads_to == PATH
+        sent = operator.post(f"{place}/test")
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now=tested"
+    assert "The daemon sends a test" in operator.get(sent.leads_to).words
     [command] = DaemonCommand.select()
     assert (command.kind, command.webhook_id) == ("test_webhook", webhook.id)
     assert "The daemon will send a test." in operator.get(PATH).words
     for state in ("disabled", "disabled", "enabled"):
-        assert operator.post(f"{place}/switch", to_state=state).leads_to == PATH
+        sent = operator.post(f"{place}/switch", to_state=state)
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now={state}"
         assert Webhook.get().is_enabled is (state == "enabled")
+        assert f"The endpoint {webhook.reference} is {state}." in operator.get(sent.leads_to).words
+    assert "is disabled" not in operator.get(f"{PATH}?webhook={webhook.reference}&now=disabled").words
+    assert "is removed" not in operator.get(f"{PATH}?webhook={webhook.reference}&now=removed").words
     for _ in range(2):
-        assert operator.post(f"{place}/remove").leads_to == PATH
+        sent = operator.post(f"{place}/remove")
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now=removed"
+    assert "The endpoint is removed." in operator.get(sent.leads_to).words
     assert "There is no endpoint" in operator.get(PATH).words
     assert operator.post(f"{place}/test").status == 404
     assert Webhook.get().removed_at == NOW
