@@ -12,8 +12,7 @@ from config import Settings
 from models.db.connection import TRANSIENT_ERRORS
 from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VIEW_INVOICES
 from web.api import create_payment as purchase
-from web.api import docs_page as manual
-from web.api import events, links, openapi, payments, rates
+from web.api import events, links, payments, rates
 from web.api import payment_list as catalogue
 from web.api import spellbook as triggers
 from web.auth.access import (
@@ -31,6 +30,8 @@ from web.auth.access import (
 )
 from web.checkout import invoice
 from web.checkout import page as checkout
+from web.description import docs_page as manual
+from web.description import openapi
 from web.greenfield import errors as greenfield
 from web.greenfield.paths import is_greenfield, spelled
 from web.greenfield.routes import GREENFIELD

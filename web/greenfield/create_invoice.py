@@ -22,12 +22,12 @@ from payments.greenfield.checkout_options import (
 )
 from payments.greenfield.facts import order_id_in
 from payments.money import AmountError, to_plain
-from web.api.greenfield_forms import respelled
 from web.api.new_request import build_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.greenfield.body import read_body
 from web.greenfield.documents import invoice_as_now
 from web.greenfield.errors import ok
+from web.greenfield.forms import respelled
 from web.greenfield.metadata import read_metadata
 from web.greenfield.stores import default_currency
 from web.http.request import Request

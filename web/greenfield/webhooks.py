@@ -16,9 +16,9 @@ from models.webhook import (
     update_webhook,
     webhook_by_reference,
 )
-from web.api.greenfield_forms import WebhookForm
 from web.greenfield.body import read_body, read_form
 from web.greenfield.errors import empty, missing, ok, wrong
+from web.greenfield.forms import WebhookForm
 from web.http.request import Request
 from web.http.responses import Content, Problem
 

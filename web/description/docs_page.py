@@ -10,8 +10,8 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any
 
-from web.api.guide import guide
-from web.api.openapi import description
+from web.description.guide import guide
+from web.description.openapi import description
 from web.html.languages import languages
 from web.html.templates import page, template
 from web.http.request import Request
