@@ -25,7 +25,7 @@ from models.operator_session import (
 )
 from models.seller import Seller
 from payments.greenfield.permissions import allows
-from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
+from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, signer_of
 from web.auth.cross_origin import check_same_origin
 from web.auth.origin import client_address, is_from_this_machine, is_reported_by_front
 from web.http.client_network import client_network
@@ -114,9 +114,9 @@ def is_monitor(environ: Environ, settings: Settings) -> bool:
 
 def visitor(call: Request) -> BrowserSession:
     """Return the browser that visits the login page. Raise Problem 404 without OPERATOR_PASSWORD."""
-    seal = seal_of(call)
-    sealed = call.cookie(cookie_name(BROWSER, call.settings))
-    known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
+    signer = signer_of(call)
+    signed = call.cookie(cookie_name(BROWSER, call.settings))
+    known, stranger = signer.unsign(KNOWN, signed), signer.unsign(STRANGER, signed)
     return BrowserSession(known or stranger or new_id(), is_known=known is not None)
 
 
@@ -251,7 +251,7 @@ def _too_soon(wait: timedelta) -> Problem:
 
 def _session(call: Request) -> str | None:
     """Return the id of the call's session, or None without a valid session."""
-    session = seal_of(call).opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
+    session = signer_of(call).unsign(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
     return session if session is not None and session_exists(session, call.now) else None
 
 

@@ -18,7 +18,7 @@ from models.api_key import BY_PAGE, ApiKey, add_key
 from models.db.connection import snapshot
 from models.seller import MAX_NAME_CHARACTERS, SELLER_ID, Seller, present_sellers
 from payments.greenfield.permissions import MEANINGS
-from web.auth.cookies import seal_of
+from web.auth.cookies import signer_of
 from web.html.templates import template
 from web.http.request import Request, query_pairs
 from web.http.responses import POLICY_WITH_FORMS, Problem, Response
@@ -95,7 +95,7 @@ def _form(call: Request, query: str, fault: str | None = None) -> Response:
             new_support=form.get("support", ""),
             most_name=MAX_NAME_CHARACTERS,
             query=query,
-            token=seal_of(call).sealed(_APPROVAL, _digest(call, query)),
+            token=signer_of(call).sign(_APPROVAL, _digest(call, query)),
             address=call.settings.public_url,
             command=manage_command(),
         )
@@ -123,7 +123,7 @@ def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> R
 
 def _is_approval(call: Request, query: str, token: str) -> bool:
     """Return whether a page of this session has shown exactly this request."""
-    approved = seal_of(call).opened(_APPROVAL, token)
+    approved = signer_of(call).unsign(_APPROVAL, token)
     return approved is not None and hmac.compare_digest(approved, _digest(call, query))
 
 

@@ -22,7 +22,7 @@ from web.auth.cookies import (
     STRANGER,
     cookie,
     new_id,
-    seal_of,
+    signer_of,
 )
 from web.auth.origin import client_address
 from web.html.templates import template
@@ -55,12 +55,12 @@ def enter(call: Request) -> Response:
     with call.writers.transaction():
         begin_session(session, call.now, call.now + timedelta(seconds=SESSION_SECONDS))
     log.info("operator logged in", address=client_address(call.environ))
-    seal = seal_of(call)
+    signer = signer_of(call)
     return see_other(
         _checked(to),
         call,
-        cookie(SESSION, seal.sealed(SESSION, session), SESSION_SECONDS, settings),
-        cookie(BROWSER, seal.sealed(KNOWN, visitor.id), BROWSER_SECONDS, settings),
+        cookie(SESSION, signer.sign(SESSION, session), SESSION_SECONDS, settings),
+        cookie(BROWSER, signer.sign(KNOWN, visitor.id), BROWSER_SECONDS, settings),
     )
 
 
@@ -96,8 +96,8 @@ def _form(
         fault=problem.detail if problem else None,
         reload_at_once=reload_at_once,
     )
-    sealed = seal_of(call).sealed(KNOWN if visitor.is_known else STRANGER, visitor.id)
-    ours = cookie(BROWSER, sealed, BROWSER_SECONDS, call.settings)
+    signed = signer_of(call).sign(KNOWN if visitor.is_known else STRANGER, visitor.id)
+    ours = cookie(BROWSER, signed, BROWSER_SECONDS, call.settings)
     return replace(page, headers={**page.headers, **(problem.headers if problem else {})}, cookies=(ours,))
 
 
