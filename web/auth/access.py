@@ -101,7 +101,7 @@ def require_local_or_operator(call: Request) -> None:
 def may_see_details(call: Request) -> bool:
     """Return whether the caller may read the figures and problems of this installation."""
     has_cookie = call.cookie(cookie_name(SESSION, call.settings)) is not None
-    is_operator = has_cookie and call.settings.operator_password is not None and is_inside(call)
+    is_operator = has_cookie and call.settings.operator_password is not None and is_logged_in(call)
     return is_operator or is_monitor(call.environ, call.settings)
 
 
@@ -204,7 +204,7 @@ def _crowd_pause(call: Request) -> timedelta | None:
     return CROWD_PAUSE if is_crowded(call.now) else None
 
 
-def is_inside(call: Request) -> bool:
+def is_logged_in(call: Request) -> bool:
     """Return whether the operator is logged in. Raise Problem 404 as `visitor` does."""
     return _session(call) is not None
 

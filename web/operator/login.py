@@ -12,7 +12,7 @@ from http import HTTPStatus
 import structlog
 
 from models.operator_session import begin_session, end_all_sessions, end_session
-from web.auth.access import check_password, is_inside
+from web.auth.access import check_password, is_logged_in
 from web.auth.cookies import (
     BROWSER,
     BROWSER_SECONDS,
@@ -38,7 +38,7 @@ _PAGE = template("login.tpl")
 def show(call: Request) -> Response:
     """GET /operator/login: the form. `to` names the page to open after the login."""
     to = call.page_parameters().get("to", "")
-    if is_inside(call):
+    if is_logged_in(call):
         return see_other(_checked(to), call)
     return _form(call, to, reload_at_once=is_from_elsewhere(call))
 
