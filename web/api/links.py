@@ -20,7 +20,7 @@ from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, log_link, make_link
 from web.api.payment_list import DEFAULT_LIMIT, MOST_LIMIT, described, read_limit
 from web.auth.access import check_seller
-from web.http.etag import revalidated
+from web.http.etag import with_etag
 from web.http.request import Request
 from web.http.responses import FieldError, JsonResponse, invalid, json_response, not_found
 
@@ -74,7 +74,7 @@ def show(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/links/{id}: the link, or 304 if the caller already has it."""
     with snapshot():
         document = document_of_link(own_link(call, reference), call)
-    return revalidated(call, document)
+    return with_etag(call, document)
 
 
 def close(call: Request, reference: str) -> JsonResponse:

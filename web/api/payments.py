@@ -19,7 +19,7 @@ from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
 from web.api.documents import document_as_now, document_of
 from web.api.forms import TransactionForm, read_form
-from web.http.etag import revalidated
+from web.http.etag import with_etag
 from web.http.request import Request
 from web.http.responses import JsonResponse, Problem, json_response, not_found
 
@@ -30,7 +30,7 @@ def show(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/payments/{id}: the request, or 304 if the caller already has it."""
     with snapshot():
         document = document_of(own_payment(call, reference), call.settings)
-    return revalidated(call, document)
+    return with_etag(call, document)
 
 
 def look_at_transaction(call: Request, reference: str) -> JsonResponse:
