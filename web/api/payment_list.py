@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator
 from models.link import LINK_REFERENCE
 from models.payment import PAYMENT_REFERENCE, PaymentRequest, payment_by_reference
 from models.queries.attention import ActionNeeded
-from models.queries.payment_search import PaymentSearch, match_count, newest, next_newer
+from models.queries.payment_search import PaymentSearch, match_count, newest_payments, next_newer
 from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
@@ -214,7 +214,7 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
     Raise Problem 422 for an invalid cursor.
     """
     last = _request_at(filters.cursor, "cursor", seller_id)
-    page = newest(filters.search(seller_id), filters.limit + 1, last)
+    page = newest_payments(filters.search(seller_id), filters.limit + 1, last)
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
 
 
