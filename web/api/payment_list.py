@@ -190,7 +190,7 @@ class OperatorFilters(Filters):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PaymentPage:
     """A page of the operator's list. `older` and `newer` are the cursors of its neighbours, or None."""
 
     rows: list[PaymentRequest]
@@ -218,7 +218,7 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
 
 
-def operator_page_of(filters: OperatorFilters) -> Page:
+def operator_page_of(filters: OperatorFilters) -> PaymentPage:
     """Return the page after `cursor`, or the page before `newer`. Raise Problem 422 for a wrong cursor."""
     first = _request_at(filters.newer, "newer")
     if first is not None:
@@ -226,11 +226,11 @@ def operator_page_of(filters: OperatorFilters) -> Page:
         rows = next_newer(filters.search(), limit + 1, first)
         if len(rows) > limit:
             shown = rows[:limit][::-1]
-            return Page(shown, shown[-1].reference, shown[0].reference)
+            return PaymentPage(shown, shown[-1].reference, shown[0].reference)
         # The newest page is always full.
         filters = filters.model_copy(update={"newer": None, "cursor": None})
     shown, older = page_of(filters)
-    return Page(shown, older, shown[0].reference if filters.cursor is not None and shown else None)
+    return PaymentPage(shown, older, shown[0].reference if filters.cursor is not None and shown else None)
 
 
 def count_of(filters: OperatorFilters, limit: int) -> int | None:

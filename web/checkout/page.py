@@ -16,7 +16,7 @@ from web.http.asgi import RAW_PATH
 from web.http.etag import tag_of, with_etag
 from web.http.request import Request
 from web.http.responses import SVG, JsonResponse, Problem, Response, not_found
-from web.http.wsgi import root_of
+from web.http.wsgi import relative_root
 
 UNFOLD = "again"
 """The parameter that unfolds the way to pay again. Without a script, each reload would fold it up."""
@@ -51,7 +51,7 @@ def render(
         _PAGE,
         language,
         network=facts.network,
-        root=root_of(call.environ[RAW_PATH]),
+        root=relative_root(call.environ[RAW_PATH]),
         scripts=scripts,
         kept=f"{urlencode(kept)}&" if kept else "",
         is_modal=is_modal,
