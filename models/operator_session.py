@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import peewee
 
-from models.db.connection import BytesField, Table, UtcDateTimeField, database, from_microseconds, is_sqlite
+from models.db.connection import (
+    BytesField,
+    Table,
+    UtcDateTimeField,
+    execute,
+    from_microseconds,
+    is_sqlite,
+)
 
 _ONLY_ROW = 1
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -165,7 +172,7 @@ def failed_logins() -> list[FailedTries]:
     """Return the wrong passwords since the login before the last one, the newest address first."""
     query = """SELECT address, sum(tries), max(last_at) AS newest_at FROM failed_login
         GROUP BY address ORDER BY newest_at DESC, address"""
-    found = database.execute_sql(query).fetchall()
+    found = execute(query).fetchall()
     return [
         FailedTries(address, int(tries), from_microseconds(newest_at)) for address, tries, newest_at in found
     ]

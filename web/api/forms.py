@@ -1,7 +1,7 @@
 """Forms that validate a caller's input and report all errors at once.
 
-openapi.py creates the API's description from these forms. If a validator is stricter than its type, the JSON
-schema beside it states the same rule.
+web/description creates the API's description from these forms. If a validator is stricter than its type, the
+JSON schema beside it states the same rule.
 """
 
 import json

@@ -21,7 +21,7 @@ from web.api.forms import Form, read_form
 from web.api.schemas import PaymentList
 from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
 from web.http.request import Request
-from web.http.responses import Answer, FieldError, invalid
+from web.http.responses import FieldError, JsonResponse, invalid, json_response
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 100
@@ -198,14 +198,14 @@ class Page:
     newer: str | None
 
 
-def list_payments(call: Request) -> Answer:
+def list_payments(call: Request) -> JsonResponse:
     """GET /api/v1/payments: a page of the requests that match all filters, and the next cursor."""
     filters = read_form(Filters, call.parameters())
     seller_id = call.seller.id
     with seller_search(seller_id) if filters.q else bounded_reading(SELLER_SECONDS):
         page, next_cursor = page_of(filters, seller_id)
         documents = documents_of(page, call.settings)
-    return Answer(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
+    return json_response(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
 
 
 def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[PaymentRequest], str | None]:

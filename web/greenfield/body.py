@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from web.api.greenfield_forms import GreenfieldForm, respelled
 from web.greenfield.errors import LIMITS
+from web.greenfield.forms import GreenfieldForm, respelled
 from web.http.request import Request
 from web.http.responses import FieldError, invalid
 

@@ -21,7 +21,7 @@ from payments.greenfield.permissions import MEANINGS
 from web.auth.cookies import seal_of
 from web.html.templates import template
 from web.http.request import Request, query_pairs
-from web.http.responses import POLICY_WITH_FORMS, Content, Problem
+from web.http.responses import POLICY_WITH_FORMS, Problem, Response
 from web.operator.authorization import Authorization
 from web.operator.keys import log_new_key
 from web.operator.layout import operator_page
@@ -38,12 +38,12 @@ GRANT = "grant:"
 """The beginning of the name of a field that grants a permission."""
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /api-keys/authorize: the shop's request, and the form that approves it."""
     return _form(call, call.environ.get("QUERY_STRING", ""))
 
 
-def approve(call: Request) -> Content:
+def approve(call: Request) -> Response:
     """POST /api-keys/authorize: make the key, and return the page that sends it to the shop.
 
     Return the form again with 422 for a wrong input. Raise Problem 403 for a form of another session.
@@ -75,7 +75,7 @@ def approve(call: Request) -> Content:
     return _handover(call, wanted, key, text)
 
 
-def _form(call: Request, query: str, fault: str | None = None) -> Content:
+def _form(call: Request, query: str, fault: str | None = None) -> Response:
     wanted = Authorization.read(query_pairs(query))
     form = call.visitor.form
     with snapshot():
@@ -101,7 +101,7 @@ def _form(call: Request, query: str, fault: str | None = None) -> Content:
         )
 
 
-def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> Content:
+def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> Response:
     """Return the page that sends the key to the shop, or that shows the key if the shop gave no address."""
     page = operator_page(
         _HANDOVER,

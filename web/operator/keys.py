@@ -31,7 +31,7 @@ from payments.greenfield.permissions import (
 )
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.http.responses import FieldError, Problem, Response, invalid, not_found
 from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 from web.operator.sellers import seller_that_sells
@@ -78,7 +78,7 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
     return Notice(f"The key {key.reference} is revoked. It never works again.")
 
 
-def create(call: Request, seller_id: str) -> Content:
+def create(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
     seller = seller_that_sells(seller_id)
     form = call.visitor.form
@@ -110,7 +110,7 @@ def create(call: Request, seller_id: str) -> Content:
     )
 
 
-def stop(call: Request, seller_id: str, key_id: str) -> Content:
+def stop(call: Request, seller_id: str, key_id: str) -> Response:
     """POST /operator/sellers/{id}/keys/{key_id}/revoke. Revoking a revoked key is no fault."""
     key = key_by_reference(key_id)
     if key is None or key.seller_id != seller_id:

@@ -27,7 +27,7 @@ from web.auth.cookies import (
 from web.auth.origin import client_address
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 from web.operator.layout import is_from_elsewhere, is_our_path, operator_page, see_other
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 _PAGE = template("login.tpl")
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/login: the form. `to` names the page to open after the login."""
     to = call.page_parameters().get("to", "")
     if is_inside(call):
@@ -43,7 +43,7 @@ def show(call: Request) -> Content:
     return _form(call, to, reload_at_once=is_from_elsewhere(call))
 
 
-def enter(call: Request) -> Content:
+def enter(call: Request) -> Response:
     """POST /operator/login: log in. Else return the form, with 403 for a wrong password, 429 in the pause."""
     visitor, settings = call.visitor, call.settings
     to = visitor.form.get("to", "")
@@ -64,7 +64,7 @@ def enter(call: Request) -> Content:
     )
 
 
-def leave(call: Request) -> Content:
+def leave(call: Request) -> Response:
     """POST /operator/logout: end the session, also for copies of its cookie."""
     with call.writers.transaction():
         end_session(call.visitor.id)
@@ -72,7 +72,7 @@ def leave(call: Request) -> Content:
     return _to_login(call)
 
 
-def leave_everywhere(call: Request) -> Content:
+def leave_everywhere(call: Request) -> Response:
     """POST /operator/logout/everywhere: end every session, in this browser and in all others."""
     with call.writers.transaction():
         sessions = end_all_sessions()
@@ -80,11 +80,13 @@ def leave_everywhere(call: Request) -> Content:
     return _to_login(call)
 
 
-def _to_login(call: Request) -> Content:
+def _to_login(call: Request) -> Response:
     return see_other("operator/login", call, cookie(SESSION, "", 0, call.settings))
 
 
-def _form(call: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None) -> Content:
+def _form(
+    call: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None
+) -> Response:
     visitor = call.visitor
     page = operator_page(
         _PAGE,

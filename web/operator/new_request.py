@@ -17,7 +17,7 @@ from web.api.pricing import prices_now
 from web.api.request_limit import check_request_limits
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid
+from web.http.responses import FieldError, Problem, Response, invalid
 from web.operator.layout import operator_page, see_other
 
 _PAGE = template("operator_new.tpl")
@@ -49,12 +49,12 @@ class Refusal:
         return cls(problem.status, errors, "" if errors else problem.detail)
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/new: the form. `seller` and `currency` of the query are selected."""
     return _form(call, preselected(call))
 
 
-def create(call: Request) -> Content:
+def create(call: Request) -> Response:
     """POST /operator/new: make the request and redirect to its page, or return the form with the errors."""
     values = call.visitor.form
     try:
@@ -116,7 +116,7 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
     offered = choices(call)
     currency = values.get("currency", "")
     return operator_page(

@@ -25,7 +25,7 @@ from web.api.schemas import Payment
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 from web.monitoring.health import look
 from web.operator.decisions import notice_of
 from web.operator.layout import operator_page
@@ -105,7 +105,7 @@ class Question:
         return NEEDS[self.need][1]
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /: open decisions and all payments, or the payments that match the filters."""
     given = filled_in(call, OperatorFilters)
     filters = read_form(OperatorFilters, given)

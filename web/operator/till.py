@@ -15,7 +15,7 @@ from web.html.languages import languages
 from web.html.templates import template
 from web.http.etag import tag_of
 from web.http.request import Request
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 from web.operator.decisions import payment_or_404
 from web.operator.layout import operator_page, see_other
 from web.operator.new_request import (
@@ -70,12 +70,12 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """The heading and the sentence of each scene of the checkout page, for the person at the till."""
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/till: the keypad. `seller` and `currency` of the query are selected."""
     return _keypad(call, preselected(call))
 
 
-def pay(call: Request) -> Content:
+def pay(call: Request) -> Response:
     """POST /operator/till: make a request and redirect to its sale page, or return the keypad with errors."""
     values = call.visitor.form
     try:
@@ -85,7 +85,7 @@ def pay(call: Request) -> Content:
     return see_other(f"operator/till/{payment.reference}", call)
 
 
-def sale(call: Request, reference: str) -> Content:
+def sale(call: Request, reference: str) -> Response:
     """GET /operator/till/{id}: the QR code over the whole screen, and a tick once the amount is received.
 
     The page follows the payment until it is final, because a double-spend can take back a received payment.
@@ -112,7 +112,7 @@ def sale(call: Request, reference: str) -> Content:
     )
 
 
-def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
     offered = choices(call)
     currency = values.get("currency", "")
     decimals = {code: currency_exponent(code) for code in offered.currencies}

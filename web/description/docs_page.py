@@ -10,12 +10,12 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any
 
-from web.api.guide import guide
-from web.api.openapi import description
+from web.description.guide import guide
+from web.description.openapi import description
 from web.html.languages import languages
 from web.html.templates import page, template
 from web.http.request import Request
-from web.http.responses import JSON, Content
+from web.http.responses import JSON, Response
 
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")
@@ -62,7 +62,7 @@ class Chapter:
     outcomes: tuple[Outcome, ...]
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /docs."""
     # One thread renders the page. Other threads wait for the result instead of rendering it again.
     with _RENDERING:
@@ -70,7 +70,7 @@ def show(call: Request) -> Content:
 
 
 @cache
-def _rendered(public_url: str) -> Content:
+def _rendered(public_url: str) -> Response:
     document = description(public_url)
     return page(
         _PAGE,
