@@ -92,11 +92,14 @@ def sale(call: Request, reference: str) -> Response:
     """
     facts = facts_or_404(call, reference)
     view = View(facts, languages()["en"], call.now, call.settings.explorer_url)
-    heading, sentence = WORDS[view.scene]
+    # A payment that needs no confirmation is confirmed at once, and a double-spend can still take it back.
+    is_in_block = bool(facts.confirmations) or facts.is_closed
+    heading, sentence = WORDS["received" if view.scene == "confirmed" and not is_in_block else view.scene]
     return operator_page(
         _SALE,
         call,
         facts=facts,
+        is_final=facts.is_final and is_in_block,
         view=view,
         tag=tag_of(facts.document),
         now=call.now.isoformat(timespec="milliseconds"),
