@@ -14,6 +14,8 @@ from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VI
 from web.api import create_payment, events, links, payment_list, payments, rates, spellbook
 from web.auth.access import (
     allow_anonymous,
+    browser_session,
+    browser_session_form,
     connecting_operator,
     connecting_operator_form,
     first_page,
@@ -22,8 +24,6 @@ from web.auth.access import (
     operator_form,
     require_key,
     require_local_or_operator,
-    visitor,
-    visitor_form,
 )
 from web.checkout import invoice
 from web.checkout import page as checkout
@@ -129,8 +129,8 @@ _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
 _WEBHOOK = f"{_SELLER}/webhooks/<webhook_id>"
 OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("GET", "/operator/login", visitor, login.show),
-    ("POST", "/operator/login", visitor_form, login.enter),
+    ("GET", "/operator/login", browser_session, login.show),
+    ("POST", "/operator/login", browser_session_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
     ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
     ("GET", "/operator/new", operator, new_request.show),

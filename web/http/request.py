@@ -65,7 +65,7 @@ class Request:
         return self.key_holder.seller
 
     @property
-    def visitor(self) -> BrowserSession:
+    def session(self) -> BrowserSession:
         """The browser that sent the request."""
         assert isinstance(self.caller, BrowserSession), "the route is none of the operator's pages"
         return self.caller

@@ -48,7 +48,7 @@ def approve(call: Request) -> Response:
 
     Return the form again with 422 for a wrong input. Raise Problem 403 for a form of another session.
     """
-    form = call.visitor.form
+    form = call.session.form
     query = form.get("query", "")
     if not _is_approval(call, query, form.get("token", "")):
         raise Problem(HTTPStatus.FORBIDDEN, "foreign-form", "this form is too old; begin again in your shop")
@@ -77,7 +77,7 @@ def approve(call: Request) -> Response:
 
 def _form(call: Request, query: str, fault: str | None = None) -> Response:
     wanted = Authorization.read(query_pairs(query))
-    form = call.visitor.form
+    form = call.session.form
     with snapshot():
         sellers = present_sellers()
         return operator_page(
@@ -128,7 +128,7 @@ def _is_approval(call: Request, query: str, token: str) -> bool:
 
 
 def _digest(call: Request, query: str) -> str:
-    return hashlib.sha256(f"{call.visitor.id} {query}".encode()).hexdigest()
+    return hashlib.sha256(f"{call.session.id} {query}".encode()).hexdigest()
 
 
 def _granted(wanted: Authorization, form: Mapping[str, str]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
 def create(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
     seller = seller_that_sells(seller_id)
-    form = call.visitor.form
+    form = call.session.form
     label = form.get("label", "").strip()
     if not is_label(label):
         message = f"must be one line of at most {MAX_LABEL_CHARACTERS} characters without control characters"

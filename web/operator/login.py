@@ -45,10 +45,10 @@ def show(call: Request) -> Response:
 
 def enter(call: Request) -> Response:
     """POST /operator/login: log in. Else return the form, with 403 for a wrong password, 429 in the pause."""
-    visitor, settings = call.visitor, call.settings
-    to = visitor.form.get("to", "")
+    browser, settings = call.session, call.settings
+    to = browser.form.get("to", "")
     try:
-        check_password(call, visitor.form.get("password", ""))
+        check_password(call, browser.form.get("password", ""))
     except Problem as problem:
         return _form(call, to, problem=problem)
     session = new_id()
@@ -60,14 +60,14 @@ def enter(call: Request) -> Response:
         _checked(to),
         call,
         cookie(SESSION, signer.sign(SESSION, session), SESSION_SECONDS, settings),
-        cookie(BROWSER, signer.sign(KNOWN, visitor.id), BROWSER_SECONDS, settings),
+        cookie(BROWSER, signer.sign(KNOWN, browser.id), BROWSER_SECONDS, settings),
     )
 
 
 def leave(call: Request) -> Response:
     """POST /operator/logout: end the session, also for copies of its cookie."""
     with call.writers.transaction():
-        end_session(call.visitor.id)
+        end_session(call.session.id)
     log.info("operator logged out")
     return _to_login(call)
 
@@ -87,7 +87,7 @@ def _to_login(call: Request) -> Response:
 def _form(
     call: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None
 ) -> Response:
-    visitor = call.visitor
+    browser = call.session
     page = operator_page(
         _PAGE,
         call,
@@ -96,7 +96,7 @@ def _form(
         fault=problem.detail if problem else None,
         reload_at_once=reload_at_once,
     )
-    signed = signer_of(call).sign(KNOWN if visitor.is_known else STRANGER, visitor.id)
+    signed = signer_of(call).sign(KNOWN if browser.is_known else STRANGER, browser.id)
     ours = cookie(BROWSER, signed, BROWSER_SECONDS, call.settings)
     return replace(page, headers={**page.headers, **(problem.headers if problem else {})}, cookies=(ours,))
 

@@ -56,7 +56,7 @@ def show(call: Request) -> Response:
 
 def create(call: Request) -> Response:
     """POST /operator/new: make the request and redirect to its page, or return the form with the errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         payment = request_by_hand(call, values)
     except Problem as problem:
