@@ -18,7 +18,7 @@ from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, log_link, make_link
-from web.api.payment_list import DEFAULT_LIMIT, MOST_LIMIT, described, read_limit
+from web.api.payment_list import DEFAULT_LIMIT, MAX_LIMIT, described, read_limit
 from web.auth.access import check_seller
 from web.http.etag import with_etag
 from web.http.request import Request
@@ -37,7 +37,7 @@ class LinkFilters(Form):
     limit: Annotated[
         int,
         PlainValidator(read_limit),
-        described("The maximum number of links", type="integer", minimum=1, maximum=MOST_LIMIT),
+        described("The maximum number of links", type="integer", minimum=1, maximum=MAX_LIMIT),
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,

@@ -23,7 +23,7 @@ from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
 from web.http.request import Request
 from web.http.responses import FieldError, JsonResponse, invalid, json_response
 
-DEFAULT_LIMIT, MOST_LIMIT = 50, 200
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 _QUERY_CHARACTERS = 100
 
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
@@ -92,8 +92,8 @@ def read_search(text: str) -> str:
 
 def read_limit(text: str) -> int:
     """Return the length of a page. Raise ValueError."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_LIMIT):
-        raise ValueError(f"must be a whole number from 1 to {MOST_LIMIT}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
+        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
     return int(text)
 
 
@@ -153,7 +153,7 @@ class Filters(Form):
     limit: Annotated[
         int,
         PlainValidator(read_limit),
-        described("The maximum number of requests", type="integer", minimum=1, maximum=MOST_LIMIT),
+        described("The maximum number of requests", type="integer", minimum=1, maximum=MAX_LIMIT),
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,

@@ -20,7 +20,7 @@ from web.http.responses import JSON, Response
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")
 _STRONG = re.compile(r"\*\*([^*]+)\*\*")
-_MOST_CHOICES = 8
+_MAX_CHOICES = 8
 _RENDERING = Lock()
 
 Schema = Mapping[str, Any]
@@ -164,7 +164,7 @@ _KINDS = {
 
 
 def _choices(values: list[str]) -> str:
-    shown = [f"<code>{escape(value)}</code>" for value in values[:_MOST_CHOICES]]
+    shown = [f"<code>{escape(value)}</code>" for value in values[:_MAX_CHOICES]]
     left = len(values) - len(shown)
     return "one of " + ", ".join(shown) + (f" and {left} more" if left else "")
 

@@ -39,7 +39,7 @@ from web.operator.sellers import seller_that_sells
 log = structlog.get_logger(__name__)
 
 _NEW_KEY = template("operator_key_made.tpl")
-_MOST_STOPPED = 50
+_MAX_STOPPED = 50
 
 EVERYTHING, CHOSEN = "everything", "chosen"
 CHOICES: Mapping[str, str] = MappingProxyType(
@@ -61,7 +61,7 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
     stopped = [key for key in reversed(found) if key not in working]
     return {
         "keys": working,
-        "stopped": stopped[:_MOST_STOPPED],
+        "stopped": stopped[:_MAX_STOPPED],
         "choices": CHOICES,
         "meanings": MEANINGS,
         "in_words": in_words,
