@@ -7,11 +7,10 @@ import peewee
 from models.db.connection import (
     Table,
     UtcDateTimeField,
-    database,
+    execute,
     fetch_all,
     insert_columns,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.outbox import Message
 from models.webhook import Webhook
@@ -55,9 +54,8 @@ def add_delivery(message: Message, at: datetime, http_code: int | None, error: s
         "is_redelivery": message.deliveries > 0,
     }
     columns, values = insert_columns(Delivery, row)
-    # The text contains only names of columns and placeholders.
-    query = f"INSERT INTO delivery ({columns}) VALUES ({placeholders(values)}) ON CONFLICT DO NOTHING"  # noqa: S608
-    database.execute_sql(with_paramstyle(query), values)
+    query = statement("INSERT INTO delivery ({columns}) VALUES ? ON CONFLICT DO NOTHING", columns=columns)
+    execute(query, values)
 
 
 def deliveries_of(webhook: Webhook, count: int = MAX_LISTED) -> list[Delivery]:

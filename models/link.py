@@ -12,12 +12,10 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
+    execute,
     fetch_all,
     fetch_one,
     is_sqlite,
-    placeholders,
-    with_paramstyle,
 )
 from models.seller import Seller
 
@@ -78,9 +76,8 @@ def links_by_id(link_ids: Iterable[int]) -> dict[int, Link]:
     """Return these links by id."""
     found: dict[int, Link] = {}
     for batch in chunked(link_ids):
-        # The text contains only placeholders.
-        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)})"  # noqa: S608
-        found |= {link.id: link for link in fetch_all(Link, query, *batch)}
+        query = "SELECT * FROM link WHERE id IN ?"
+        found |= {link.id: link for link in fetch_all(Link, query, batch)}
     return found
 
 
@@ -103,4 +100,4 @@ def take_turn() -> None:
     one writer at a time.
     """
     if not is_sqlite():
-        database.execute_sql(with_paramstyle("SELECT pg_advisory_xact_lock(?)"), (_TURN,))
+        execute("SELECT pg_advisory_xact_lock(?)", _TURN)

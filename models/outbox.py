@@ -10,7 +10,14 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import JsonField, Table, UtcDateTimeField, database, insert, with_paramstyle
+from models.db.connection import (
+    JsonField,
+    Table,
+    UtcDateTimeField,
+    execute,
+    insert,
+    statement,
+)
 from models.identifiers import random_text
 from models.payment import PaymentRequest
 from models.webhook import Webhook
@@ -248,15 +255,17 @@ def prunable_messages(closed_before: datetime) -> list[int]:
     """
     # A subquery for each message is faster than a list of closed requests, because that list only grows.
     is_closed = "(SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"
-    # The text contains only constants of this function.
-    query = f"""SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
+    query = statement(
+        """SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
         UNION ALL
         SELECT id FROM message WHERE superseded_by IS NOT NULL AND created_at < ? AND {is_closed}
         UNION ALL
         SELECT id FROM message WHERE payment_id IS NULL AND created_at < ? AND next_attempt_at IS NULL
-        """  # noqa: S608
+        """,
+        is_closed=is_closed,
+    )
     before = Message.delivered_at.db_value(closed_before)
-    rows = database.execute_sql(with_paramstyle(query), (before,) * 5).fetchall()
+    rows = execute(query, *(before,) * 5).fetchall()
     return [row_id for (row_id,) in rows]
 
 

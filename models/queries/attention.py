@@ -29,7 +29,7 @@ _UNACKNOWLEDGED = SQL("(acknowledged_sats IS NULL OR acknowledged_sats <> receiv
 _REVERTED = SQL(f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL")
 GIVEN_UP = SQL("failed_at IS NOT NULL AND acknowledged_at IS NULL")
 
-MOST_COUNTED = 1000
+MAX_ACTIONS_COUNTED = 1000
 
 
 class ActionNeeded(StrEnum):
@@ -71,10 +71,10 @@ def _counts_for_its_link() -> Any:
 
 
 def action_counts() -> Mapping[ActionNeeded, int]:
-    """Return the number of requests that need each decision, at most MOST_COUNTED. Leave out zeros."""
+    """Return the number of requests that need each decision, at most MAX_ACTIONS_COUNTED. Leave out zeros."""
     counts = {}
     for need in ActionNeeded:
-        some = PaymentRequest.select(PaymentRequest.id).where(needs_action(need)).limit(MOST_COUNTED)
+        some = PaymentRequest.select(PaymentRequest.id).where(needs_action(need)).limit(MAX_ACTIONS_COUNTED)
         counts[need] = some.count(database)
     return MappingProxyType({need: count for need, count in counts.items() if count})
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.db.connection import UtcDateTimeField, database
+from models.db.connection import UtcDateTimeField, execute
 
 _FIELD = UtcDateTimeField()
 
@@ -23,12 +23,12 @@ def underway_by_status() -> dict[str, int]:
         "SELECT status, COUNT(*) FROM payment_request WHERE status NOT IN ('confirmed', 'expired') "
         "GROUP BY status"
     )
-    return dict(database.execute_sql(query).fetchall())
+    return dict(execute(query).fetchall())
 
 
 def created_count() -> int:
     """Return the number of requests that were ever created, which is the id of the newest."""
-    (newest,) = database.execute_sql("SELECT MAX(id) FROM payment_request").fetchone()
+    (newest,) = execute("SELECT MAX(id) FROM payment_request").fetchone()
     return int(newest or 0)
 
 
@@ -38,25 +38,25 @@ def queues() -> list[Queue]:
         "SELECT channel, COUNT(*), MIN(created_at) FROM message WHERE next_attempt_at IS NOT NULL "
         "GROUP BY channel"
     )
-    rows = database.execute_sql(query).fetchall()
+    rows = execute(query).fetchall()
     return [Queue(channel, pending, _to_datetime(oldest)) for channel, pending, oldest in rows]
 
 
 def undeliverable_count() -> int:
     """Return the number of messages that were given up and that the operator has not acknowledged."""
     query = "SELECT COUNT(payment_id) FROM message WHERE failed_at IS NOT NULL AND acknowledged_at IS NULL"
-    return int(database.execute_sql(query).fetchone()[0])
+    return int(execute(query).fetchone()[0])
 
 
 def rates_fetched_at() -> dict[str, datetime]:
     """Return the time of the latest prices by rate source."""
-    rows = database.execute_sql("SELECT source, MAX(fetched_at) FROM rate GROUP BY source").fetchall()
+    rows = execute("SELECT source, MAX(fetched_at) FROM rate GROUP BY source").fetchall()
     return {source: _to_datetime(fetched_at) for source, fetched_at in rows}
 
 
 def schema_version() -> str:
     """Return the name of the last migration."""
-    (name,) = database.execute_sql("SELECT MAX(name) FROM schema_migration").fetchone()
+    (name,) = execute("SELECT MAX(name) FROM schema_migration").fetchone()
     return str(name)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from models.db.connection import database, with_paramstyle
+from models.db.connection import execute, statement
 from models.payment import PaymentRequest
 
 CURRENCY_USE = timedelta(days=7)
@@ -29,12 +29,15 @@ def used_since(currencies: Collection[str], since: datetime) -> set[str]:
     if not currencies:
         return set()
     # The limit makes both databases read one entry of the index for each currency, and no more.
-    query = f"""WITH asked (code) AS (VALUES {", ".join(["(?)"] * len(currencies))})
+    query = statement(
+        """WITH asked (code) AS (VALUES {asked})
         SELECT code FROM asked WHERE (SELECT 1 FROM payment_request
-        WHERE currency = code AND created_at > ? LIMIT 1) IS NOT NULL"""  # noqa: S608
+        WHERE currency = code AND created_at > ? LIMIT 1) IS NOT NULL""",
+        asked=", ".join(["(?)"] * len(currencies)),
+    )
     parameters = (*sorted(currencies), PaymentRequest.created_at.db_value(since))
-    return {code for (code,) in database.execute_sql(with_paramstyle(query), parameters).fetchall()}
+    return {code for (code,) in execute(query, *parameters).fetchall()}
 
 
 def _count(query: str, *parameters: object) -> int:
-    return int(database.execute_sql(with_paramstyle(query), parameters).fetchone()[0])
+    return int(execute(query, *parameters).fetchone()[0])
