@@ -60,10 +60,7 @@ Address.add_index(
 
 
 def find_scripts(scripts: Iterable[bytes]) -> dict[bytes, int]:
-    """Map those of the scripts that are in the table to the ids of their addresses.
-
-    This uses raw SQL, because each foreign output needs this query, and the query builder is slower.
-    """
+    """Map those of the scripts that are in the table to the ids of their addresses."""
     found: dict[bytes, int] = {}
     for batch in chunked({*scripts}):
         query = "SELECT script, id FROM address WHERE script IN ?"
