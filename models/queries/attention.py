@@ -22,7 +22,7 @@ from payments.status import Status
 DECIDED = (Status.CONFIRMED, Status.EXPIRED)
 """The statuses in which nearly all requests end."""
 
-MOST_COUNTED = 1000
+MAX_ACTIONS_COUNTED = 1000
 
 
 class ActionNeeded(StrEnum):
@@ -64,10 +64,10 @@ def _counts_for_its_link() -> Any:
 
 
 def action_counts() -> Mapping[ActionNeeded, int]:
-    """Return the number of requests that need each decision, at most MOST_COUNTED. Leave out zeros."""
+    """Return the number of requests that need each decision, at most MAX_ACTIONS_COUNTED. Leave out zeros."""
     counts = {}
     for need in ActionNeeded:
-        some = PaymentRequest.select(PaymentRequest.id).where(needs_action(need)).limit(MOST_COUNTED)
+        some = PaymentRequest.select(PaymentRequest.id).where(needs_action(need)).limit(MAX_ACTIONS_COUNTED)
         counts[need] = some.count(database)
     return MappingProxyType({need: count for need, count in counts.items() if count})
 

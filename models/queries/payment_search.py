@@ -40,7 +40,7 @@ class PaymentSearch:
     text: str | None = None
 
 
-def newest(
+def newest_payments(
     search: PaymentSearch, limit: int, older_than: PaymentRequest | None = None
 ) -> list[PaymentRequest]:
     """Return the matching requests with their addresses, newest first, after this one."""
@@ -64,7 +64,7 @@ def match_count(search: PaymentSearch, limit: int) -> int:
 
 
 def newest_query(search: PaymentSearch, older_than: PaymentRequest | None = None) -> Any:
-    """Return the query of `newest` without its limit."""
+    """Return the query of `newest_payments` without its limit."""
     query = _matching(search)
     if older_than is not None:
         created_at = PaymentRequest.created_at

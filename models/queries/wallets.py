@@ -42,7 +42,7 @@ _LABELS = """SELECT a.address, p.reference, p.label, p.order_id, p.note, p.id FR
     JOIN payment_request p ON p.address_id = a.id
     WHERE a.wallet_id = ? AND p.id > ? ORDER BY p.id LIMIT ?"""
 
-LABELS_AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def wallet_figures(newest: int | None = None) -> list[WalletFigures]:
 def paid_addresses(wallet_id: int) -> Iterator[PaidAddress]:
     """Yield the addresses of a wallet that have a request, in the order of the requests."""
     after = 0
-    while rows := execute(_LABELS, wallet_id, after, LABELS_AT_ONCE).fetchall():
+    while rows := execute(_LABELS, wallet_id, after, BATCH_SIZE).fetchall():
         for address, reference, label, order_id, note, after in rows:
             yield PaidAddress(address, reference, label, order_id, note, _txids(after))
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from web.http.connections import Connections
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 from web.http.strict_json import BODY_LIMIT_BYTES, too_large
 from web.http.threads import Threads
 
@@ -40,7 +40,7 @@ _CLOSE = (b"connection", b"close")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-Refusal = Callable[[Problem, str], Content]
+Refusal = Callable[[Problem, str], Response]
 """A function that returns the response to a request on a path that the server refuses with this problem."""
 
 
@@ -53,7 +53,7 @@ def _do_nothing() -> None:
 
 
 @dataclass(slots=True)
-class _Response:
+class _WsgiResponse:
     """The response of the application. `rest` computes and yields the further pieces of the body."""
 
     status: int = 0
@@ -104,7 +104,7 @@ class WsgiAdapter:
                 self._threads.submit(response.close)
         self._connections.wait_for_client(scope)
 
-    async def _send(self, response: _Response, scope: Scope, send: Send) -> None:
+    async def _send(self, response: _WsgiResponse, scope: Scope, send: Send) -> None:
         """Send a response, or the first piece of it.
 
         `send` waits until the client has taken most of what was sent before.
@@ -197,15 +197,15 @@ async def _received(receive: Receive) -> bytes:
     return body
 
 
-def _refused(content: Content) -> _Response:
+def _refused(refusal: Response) -> _WsgiResponse:
     """Return the response to a request that does not reach the application. The connection then closes."""
-    body = content.body if isinstance(content.body, bytes) else b"".join(content.body)
-    headers = {**content.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
-    return _Response(content.status, _ascii(headers.items()), body)
+    body = refusal.body if isinstance(refusal.body, bytes) else b"".join(refusal.body)
+    headers = {**refusal.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
+    return _WsgiResponse(refusal.status, _ascii(headers.items()), body)
 
 
-def _call(app: WsgiApp, environ: dict[str, Any]) -> _Response:
-    response = _Response()
+def _call(app: WsgiApp, environ: dict[str, Any]) -> _WsgiResponse:
+    response = _WsgiResponse()
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
         response.status, response.headers = int(status[:3]), _ascii(headers)

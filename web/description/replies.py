@@ -3,8 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from web.api.operation import Parameter, Reply
 from web.api.schemas import ProblemDocument
+from web.description.operation import Parameter, Reply
 from web.http.responses import HTML, JSON, PROBLEM_JSON
 
 

@@ -9,10 +9,21 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from web.api.forms import PaymentForm, TransactionForm
-from web.api.link_operations import LINK_OPERATIONS
-from web.api.operation import Operation, Parameter, Reply
 from web.api.payment_list import Filters
-from web.api.replies import (
+from web.api.schemas import (
+    CheckoutStatus,
+    EventList,
+    EventReference,
+    Health,
+    Payment,
+    PaymentList,
+    RateList,
+    Redelivery,
+    Reference,
+)
+from web.description.link_operations import LINK_OPERATIONS
+from web.description.operation import Operation, Parameter, Reply
+from web.description.replies import (
     IF_NONE_MATCH,
     INVALID,
     KEYED,
@@ -26,17 +37,6 @@ from web.api.replies import (
     json_reply,
     page_reply,
     problem_reply,
-)
-from web.api.schemas import (
-    CheckoutStatus,
-    EventList,
-    EventReference,
-    Health,
-    Payment,
-    PaymentList,
-    RateList,
-    Redelivery,
-    Reference,
 )
 from web.http.responses import HTML, PROMETHEUS, SVG
 
