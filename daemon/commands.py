@@ -61,7 +61,7 @@ class CommandHandler:
     def _check(self, commands: Sequence[DaemonCommand], now: datetime) -> None:
         """Look up transactions in the mempool. Payments are stored before the commands are deleted."""
         txids = dict.fromkeys(command.txid for command in commands if command.txid is not None)
-        self._mempool.look_at(list(txids), now)
+        self._mempool.record_transactions(list(txids), now)
         with unit_of_work("command-done"):
             delete_commands(commands)
         for command in commands:

@@ -24,7 +24,7 @@ from daemon.node.errors import NodeError, RpcError
 from daemon.node.feed import Batch, Feed
 from daemon.rates.updater import RateKeeper
 from daemon.reconciler import NotReady, Reconciler
-from daemon.schedule import Schedule
+from daemon.schedule import LookSchedule
 from daemon.state import LoopState
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping
@@ -66,7 +66,7 @@ class Loop:
         self._reconciler = Reconciler(settings, node, feed, workers.pool, health, self._pulse, should_stop)
         self._commands = CommandHandler(settings, self._reconciler.mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
-        self._schedule = Schedule(settings.reconcile_interval)
+        self._schedule = LookSchedule(settings.reconcile_interval)
 
         self._state = LoopState.STARTING
         self._tip_height = 0
@@ -171,7 +171,7 @@ class Loop:
                 self._assess()
 
     def _handle_transactions(self, transactions: list[bytes]) -> None:
-        update = self._reconciler.look_at_feed(transactions)
+        update = self._reconciler.compare_with_feed(transactions)
         if update is None:
             return
         if update.is_conclusive:

@@ -114,9 +114,9 @@ class Reconciler:
                 raise NotReady(LOADING)
             tip = moved_to
 
-    def look_at_feed(self, transactions: Iterable[bytes]) -> MempoolUpdate | None:
+    def compare_with_feed(self, transactions: Iterable[bytes]) -> MempoolUpdate | None:
         """Return the new facts of the feed's transactions, not stored yet, or None without any."""
-        return self._transactions.look(transactions, _now())
+        return self._transactions.compare(transactions, _now())
 
     def _why_behind(self, tip: NodeTip) -> str:
         read = stored_tip()

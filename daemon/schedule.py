@@ -21,7 +21,7 @@ PAUSE_PER_LOOK, MAX_PAUSE_SECONDS = 10, 10.0
 """While a part of the feed is missing, a pause is so many times as long as a look, up to this limit."""
 
 
-class Schedule:
+class LookSchedule:
     """The time of the next look, and of the next check. `monotonic` returns seconds."""
 
     def __init__(self, interval_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:

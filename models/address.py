@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 
@@ -11,13 +11,14 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
+    execute,
     fetch_one,
     is_sqlite,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.wallet import BITCOIND, Wallet, skip_watched
+
+FREE = "claimed_at IS NULL AND held_at IS NULL"
 
 
 class Address(Table):
@@ -37,6 +38,11 @@ class Address(Table):
     held_at = UtcDateTimeField(null=True)
     wallet_id = peewee.IntegerField(default=BITCOIND)
     derivation_index = peewee.BigIntegerField(null=True)
+
+    partial_indexes: ClassVar = {
+        "address_free": FREE,
+        "address_held": "claimed_at IS NULL AND held_at IS NOT NULL",
+    }
 
     @classmethod
     def is_free(cls) -> Any:
@@ -61,15 +67,11 @@ Address.add_index(
 
 
 def find_scripts(scripts: Iterable[bytes]) -> dict[bytes, int]:
-    """Map those of the scripts that are in the table to the ids of their addresses.
-
-    This uses raw SQL, because each foreign output needs this query, and the query builder is slower.
-    """
+    """Map those of the scripts that are in the table to the ids of their addresses."""
     found: dict[bytes, int] = {}
     for batch in chunked({*scripts}):
-        # The text contains only placeholders.
-        query = f"SELECT script, id FROM address WHERE script IN ({placeholders(batch)})"  # noqa: S608
-        rows = database.execute_sql(with_paramstyle(query), batch)
+        query = "SELECT script, id FROM address WHERE script IN ?"
+        rows = execute(query, batch)
         found.update((bytes(script), address_id) for script, address_id in rows)
     return found
 
@@ -159,23 +161,25 @@ def free_count_of(wallet: Wallet) -> int:
     return Address.select().where(Address.is_free() & (Address.wallet_id == wallet.id)).count()
 
 
-_FREE_OF_SELLER = """SELECT id FROM address
+_FREE_OF_SELLER = statement(
+    """SELECT id FROM address
     WHERE wallet_id = coalesce(
         (SELECT wallet_id FROM seller WHERE id = ?), (SELECT id FROM wallet WHERE is_default)
-    ) AND claimed_at IS NULL AND held_at IS NULL"""
+    ) AND {free}""",
+    free=FREE,
+)
 """The free addresses of the wallet of a seller, or of the default wallet where the seller has none."""
 
 
 def has_free_address(seller_id: str) -> bool:
     """Return whether the seller's wallet has a free address, without the write lock of a claim."""
-    query = with_paramstyle(f"{_FREE_OF_SELLER} LIMIT 1")
-    return database.execute_sql(query, (seller_id,)).fetchone() is not None
+    return execute(f"{_FREE_OF_SELLER} LIMIT 1", seller_id).fetchone() is not None
 
 
 def free_count_for(seller_id: str, limit: int) -> int:
     """Return the number of free addresses of the seller's wallet, at most `limit`."""
-    query = with_paramstyle(f"SELECT count(*) FROM ({_FREE_OF_SELLER} LIMIT ?) AS free")  # noqa: S608
-    return int(database.execute_sql(query, (seller_id, limit)).fetchone()[0])
+    query = statement("SELECT count(*) FROM ({free} LIMIT ?) AS free", free=_FREE_OF_SELLER)
+    return int(execute(query, seller_id, limit).fetchone()[0])
 
 
 def claim_address(now: datetime, seller_id: str = "") -> Address | None:
@@ -185,9 +189,8 @@ def claim_address(now: datetime, seller_id: str = "") -> Address | None:
     """
     # SQLite needs no row lock, because it allows one writer at a time.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
-    # The text contains only constants.
     oldest = f"{_FREE_OF_SELLER} ORDER BY id LIMIT 1{lock}"
-    query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}) RETURNING *"  # noqa: S608
+    query = statement("UPDATE address SET claimed_at = ? WHERE id = ({oldest}) RETURNING *", oldest=oldest)
     return fetch_one(Address, query, Address.claimed_at.db_value(now), seller_id)
 
 
@@ -222,12 +225,9 @@ def references_for(address_ids: Collection[int]) -> dict[int, tuple[str, str | N
     """Map each id to the address as text and to the reference of the request that claimed it, or None."""
     found: dict[int, tuple[str, str | None]] = {}
     for batch in chunked(address_ids):
-        # The text contains only placeholders.
-        query = (
-            "SELECT a.id, a.address, p.reference FROM address a "  # noqa: S608
-            f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({placeholders(batch)})"
-        )
-        cursor = database.execute_sql(with_paramstyle(query), batch)
+        query = """SELECT a.id, a.address, p.reference FROM address a
+            LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ?"""
+        cursor = execute(query, batch)
         found.update((address_id, (address, reference)) for address_id, address, reference in cursor)
     return found
 

@@ -12,10 +12,10 @@ from models.db.connection import (
     JsonField,
     Table,
     UtcDateTimeField,
-    database,
+    execute,
     is_sqlite,
     row_of,
-    with_paramstyle,
+    statement,
 )
 from models.identifiers import random_text
 from models.seller import Seller
@@ -59,10 +59,13 @@ _KEY_COLUMNS = (
 )  # fmt: skip
 _SELLER_COLUMNS = ("id", "name", "email", "support", "created_at", "removed_at", "wallet_id")
 _SELECTED = ", ".join([*(f"k.{name}" for name in _KEY_COLUMNS), *(f"s.{name}" for name in _SELLER_COLUMNS)])
-# One statement, because each call of the API runs it. The text contains only constants of this module.
-_HOLDER = f"""SELECT {_SELECTED} FROM api_key k JOIN seller s ON s.id = k.seller_id
+# One statement, because each call of the API runs it.
+_HOLDER = statement(
+    """SELECT {selected} FROM api_key k JOIN seller s ON s.id = k.seller_id
     WHERE k.key_hash = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)
-    AND s.removed_at IS NULL"""  # noqa: S608
+    AND s.removed_at IS NULL""",
+    selected=_SELECTED,
+)
 
 
 def key_holder(key_hash: str, now: datetime) -> ApiKey | None:
@@ -70,7 +73,7 @@ def key_holder(key_hash: str, now: datetime) -> ApiKey | None:
 
     The seller lacks its columns about webhooks.
     """
-    cursor = database.execute_sql(with_paramstyle(_HOLDER), (key_hash, ApiKey.expires_at.db_value(now)))
+    cursor = execute(_HOLDER, key_hash, ApiKey.expires_at.db_value(now))
     row = cursor.fetchone()
     if row is None:
         return None
@@ -148,7 +151,7 @@ def replace_own_keys(
     """
     if not is_sqlite():
         # Without this lock, two rotations at the same time would leave two working keys.
-        database.execute_sql(with_paramstyle("SELECT 1 FROM seller WHERE id = ? FOR UPDATE"), (seller_id,))
+        execute("SELECT 1 FROM seller WHERE id = ? FOR UPDATE", seller_id)
     own = (ApiKey.seller == seller_id) & ApiKey.permissions.is_null() & ApiKey.revoked_at.is_null()
     is_to_stop = own & ApiKey.expires_at.is_null(False) if keep_for else own
     # An expired key need not be marked as revoked.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import peewee
 
-from models.db.connection import Table, UtcDateTimeField, database, execute_many, fetch_one, with_paramstyle
+from models.db.connection import Table, UtcDateTimeField, execute_many, fetch_one
 
 BLOCKS_KEPT = 2016
 """The depth to which a reorg's common ancestor can be found. It is one difficulty period, about two weeks."""
@@ -43,5 +43,4 @@ def add_blocks(blocks: Iterable[Block]) -> None:
 
 def forget_old_blocks(tip_height: int) -> None:
     """Delete all blocks except the newest BLOCKS_KEPT."""
-    query = with_paramstyle("DELETE FROM block WHERE height <= ?")
-    database.execute_sql(query, (tip_height - BLOCKS_KEPT,))
+    Block.delete().where(Block.height <= tip_height - BLOCKS_KEPT).execute()

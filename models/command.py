@@ -15,10 +15,8 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
+    execute,
     fetch_all,
-    placeholders,
-    with_paramstyle,
 )
 from models.decision import DecidedBy, DecisionKind, add_decision
 from models.outbox import Message
@@ -245,7 +243,7 @@ def pending_count(seller_id: str, limit: int) -> int:
     query = """SELECT count(*) FROM (SELECT 1 FROM daemon_command WHERE kind NOT IN ('accept', 'reassess')
         AND (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id) = ?
         LIMIT ?) AS waiting"""
-    return int(database.execute_sql(with_paramstyle(query), (seller_id, limit)).fetchone()[0])
+    return int(execute(query, seller_id, limit).fetchone()[0])
 
 
 def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
@@ -317,13 +315,11 @@ def pending_redeliveries(message_ids: Iterable[int]) -> set[int]:
 
 
 def _insert_redeliveries(message_ids: list[int], now: datetime) -> int:
-    # The text contains only placeholders. The SELECT leaves out messages that the daemon has pruned
-    # meanwhile.
-    query = f"""INSERT INTO daemon_command (kind, payment_id, message_id, created_at)
-        SELECT 'redeliver', payment_id, id, ? FROM message WHERE id IN ({placeholders(message_ids)})
-        ON CONFLICT DO NOTHING"""  # noqa: S608
-    parameters = (DaemonCommand.created_at.db_value(now), *message_ids)
-    return int(database.execute_sql(with_paramstyle(query), parameters).rowcount)
+    # The SELECT leaves out messages that the daemon has pruned meanwhile.
+    query = """INSERT INTO daemon_command (kind, payment_id, message_id, created_at)
+        SELECT 'redeliver', payment_id, id, ? FROM message WHERE id IN ?
+        ON CONFLICT DO NOTHING"""
+    return int(execute(query, DaemonCommand.created_at.db_value(now), message_ids).rowcount)
 
 
 def _add(**values: object) -> None:

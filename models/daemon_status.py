@@ -6,7 +6,7 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import JsonField, Table, UtcDateTimeField, database, fetch_one
+from models.db.connection import JsonField, Table, UtcDateTimeField, execute, fetch_one
 
 _ONLY_ROW = 1
 
@@ -46,7 +46,7 @@ def daemon_report() -> DaemonReport:
 
 def known_network() -> str | None:
     """Return the name in `payments.network`, or None before the daemon has first reached bitcoind."""
-    row = database.execute_sql("SELECT coalesce(network, chain) FROM daemon_report").fetchone()
+    row = execute("SELECT coalesce(network, chain) FROM daemon_report").fetchone()
     return None if row is None else row[0]
 
 

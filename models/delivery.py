@@ -1,17 +1,17 @@
 """A record of each attempt to deliver a webhook."""
 
 from datetime import datetime
+from typing import ClassVar
 
 import peewee
 
 from models.db.connection import (
     Table,
     UtcDateTimeField,
-    database,
+    execute,
     fetch_all,
     insert_columns,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.outbox import Message
 from models.webhook import Webhook
@@ -38,6 +38,8 @@ class Delivery(Table):
     error = peewee.TextField(null=True)
     is_redelivery = peewee.BooleanField()
 
+    partial_indexes: ClassVar = {"delivery_accepted": "error IS NULL"}
+
     @property
     def was_accepted(self) -> bool:
         return self.error is None
@@ -55,9 +57,8 @@ def add_delivery(message: Message, at: datetime, http_code: int | None, error: s
         "is_redelivery": message.deliveries > 0,
     }
     columns, values = insert_columns(Delivery, row)
-    # The text contains only names of columns and placeholders.
-    query = f"INSERT INTO delivery ({columns}) VALUES ({placeholders(values)}) ON CONFLICT DO NOTHING"  # noqa: S608
-    database.execute_sql(with_paramstyle(query), values)
+    query = statement("INSERT INTO delivery ({columns}) VALUES ? ON CONFLICT DO NOTHING", columns=columns)
+    execute(query, values)
 
 
 def deliveries_of(webhook: Webhook, count: int = MAX_LISTED) -> list[Delivery]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.db.connection import database, fetch_all, is_sqlite
+from models.db.connection import execute, fetch_all, is_sqlite
 from models.payment import PaymentRequest
 
 
@@ -29,7 +29,7 @@ def hold_order(seller_id: str, order_id: str) -> None:
     """
     if not is_sqlite():
         name = f"order {seller_id} {order_id}"
-        database.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+        execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", name)
 
 
 def recent_invoices(seller_id: str, order_id: str, now: datetime, window: timedelta) -> list[PaymentRequest]:

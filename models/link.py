@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from typing import ClassVar
 
 import peewee
 
@@ -12,12 +13,10 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
+    execute,
     fetch_all,
     fetch_one,
     is_sqlite,
-    placeholders,
-    with_paramstyle,
 )
 from models.seller import Seller
 
@@ -26,14 +25,16 @@ LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 _TURN = 0x6E6F646503
 """The key of PostgreSQL's advisory lock of `take_turn`. models/db/lock.py has the other keys."""
 
+OPEN = "closed_at IS NULL AND paid_at IS NULL"
+
 
 class Link(Table):
     """A payment link. The web process writes all columns except `paid_at`, which the daemon writes.
 
     `amount_fiat` is None if the payer chooses the amount. `suggested` is a list of amounts as text. If
     `confirmations` or `expires_in` is None, the operator's setting holds. `paid_at` is the time at which the
-    daemon stored that the link is paid. It becomes None again after a reversal. `idempotency_digest` is a hash
-    of the body that came with `idempotency_key`.
+    daemon stored that the link is paid. It becomes None again after a reversal. `idempotency_digest` is a
+    hash of the body that came with `idempotency_key`.
     """
 
     seller_id: str
@@ -64,6 +65,8 @@ class Link(Table):
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
 
+    partial_indexes: ClassVar = {"link_open": OPEN}
+
     @property
     def amount(self) -> Decimal | None:
         """Return the amount, or None if the payer chooses it."""
@@ -89,9 +92,8 @@ def links_by_id(link_ids: Iterable[int]) -> dict[int, Link]:
     """Return these links by id."""
     found: dict[int, Link] = {}
     for batch in chunked(link_ids):
-        # The text contains only placeholders.
-        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)})"  # noqa: S608
-        found |= {link.id: link for link in fetch_all(Link, query, *batch)}
+        query = "SELECT * FROM link WHERE id IN ?"
+        found |= {link.id: link for link in fetch_all(Link, query, batch)}
     return found
 
 
@@ -114,4 +116,4 @@ def take_turn() -> None:
     one writer at a time.
     """
     if not is_sqlite():
-        database.execute_sql(with_paramstyle("SELECT pg_advisory_xact_lock(?)"), (_TURN,))
+        execute("SELECT pg_advisory_xact_lock(?)", _TURN)

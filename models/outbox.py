@@ -6,22 +6,36 @@ An event has one message for the operator's email, and one for each webhook endp
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 
-from models.db.connection import JsonField, Table, UtcDateTimeField, database, insert, with_paramstyle
+from models.db.connection import (
+    JsonField,
+    Table,
+    UtcDateTimeField,
+    execute,
+    insert,
+    statement,
+)
 from models.identifiers import random_text
 from models.payment import PaymentRequest
 from models.webhook import Webhook
 from payments.greenfield.delivery import delivery_reference
 from payments.link import LinkEvent
 from payments.notifications import ReportedEvent
+from payments.status import EventType
 
 EMAIL, WEBHOOK = "email", "webhook"
 
 # The first words of errors that contain only an HTTP status, or a fault of this machine.
 _HARMLESS = ("HTTP ", "the seller", "the endpoint", "the event", "an error in Nodetill")
+
+REVERTED = f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL"
+PENDING = "next_attempt_at IS NOT NULL"
+FRESH = f"{PENDING} AND waits_for IS NULL AND attempts = 0"
+RETRY = f"{PENDING} AND waits_for IS NULL AND attempts > 0"
+GIVEN_UP = "failed_at IS NOT NULL AND acknowledged_at IS NULL"
 
 
 class Event(Table):
@@ -46,6 +60,8 @@ class Event(Table):
 
     class Meta:
         indexes = ((("payment", "revision", "type"), True),)
+
+    partial_indexes: ClassVar = {"event_reverted": REVERTED}
 
 
 class Message(Table):
@@ -99,6 +115,17 @@ class Message(Table):
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
+
+    partial_indexes: ClassVar = {
+        "message_delivered": "delivered_at IS NOT NULL",
+        "message_fresh": FRESH,
+        "message_pending": PENDING,
+        "message_retry": RETRY,
+        "message_superseded": "superseded_by IS NOT NULL",
+        "message_test": "payment_id IS NULL",
+        "message_unsettled": GIVEN_UP,
+        "message_waiting": "waits_for IS NOT NULL",
+    }
 
     @property
     def is_test(self) -> bool:
@@ -248,15 +275,17 @@ def prunable_messages(closed_before: datetime) -> list[int]:
     """
     # A subquery for each message is faster than a list of closed requests, because that list only grows.
     is_closed = "(SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"
-    # The text contains only constants of this function.
-    query = f"""SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
+    query = statement(
+        """SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
         UNION ALL
         SELECT id FROM message WHERE superseded_by IS NOT NULL AND created_at < ? AND {is_closed}
         UNION ALL
         SELECT id FROM message WHERE payment_id IS NULL AND created_at < ? AND next_attempt_at IS NULL
-        """  # noqa: S608
+        """,
+        is_closed=is_closed,
+    )
     before = Message.delivered_at.db_value(closed_before)
-    rows = database.execute_sql(with_paramstyle(query), (before,) * 5).fetchall()
+    rows = execute(query, *(before,) * 5).fetchall()
     return [row_id for (row_id,) in rows]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 import peewee
 
@@ -11,11 +12,9 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
     execute,
     fetch_all,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.payment import ANY_HEIGHT
 from payments.status import CLOSING_DEPTH, ReceivedOutput
@@ -54,6 +53,13 @@ class Output(Table):
         indexes = ((("txid", "vout"), True),)
         constraints = (peewee.Check("(state = 'mined') = (block_hash IS NOT NULL)"),)
 
+    partial_indexes: ClassVar = {
+        "output_block": "block_hash IS NOT NULL",
+        "output_replaced_in": "replaced_in IS NOT NULL",
+        "output_unconfirmed": "block_hash IS NULL AND state <> 'dropped' AND replaced_in IS NULL",
+        "output_unsettled": "block_hash IS NULL",
+    }
+
     @property
     def received_output(self) -> ReceivedOutput:
         """Return the output as a fact for the assessment."""
@@ -88,16 +94,18 @@ def add_watched_outpoints(spends: Iterable[tuple[str, bytes, str]]) -> None:
     for batch in chunked(spends):
         triples = ",".join(["(?,?,?)"] * len(batch))
         columns = "txid, outpoint, spending_txid"
-        # The text contains only placeholders.
-        query = f"INSERT INTO watched_outpoint ({columns}) VALUES {triples} ON CONFLICT DO NOTHING"  # noqa: S608
-        database.execute_sql(with_paramstyle(query), [value for spend in batch for value in spend])
+        query = statement(
+            "INSERT INTO watched_outpoint ({columns}) VALUES {triples} ON CONFLICT DO NOTHING",
+            columns=columns,
+            triples=triples,
+        )
+        execute(query, *[value for spend in batch for value in spend])
 
 
 def outputs_at(*address_ids: int) -> list[Output]:
     """Return every output to these addresses, in the order in which the daemon found them."""
-    # The text contains only placeholders.
-    query = f"SELECT * FROM output WHERE address_id IN ({placeholders(address_ids)}) ORDER BY id"  # noqa: S608
-    return fetch_all(Output, query, *address_ids) if address_ids else []
+    query = "SELECT * FROM output WHERE address_id IN ? ORDER BY id"
+    return fetch_all(Output, query, address_ids) if address_ids else []
 
 
 def outputs_by_address(address_ids: Sequence[int]) -> dict[int, list[Output]]:
@@ -108,18 +116,11 @@ def outputs_by_address(address_ids: Sequence[int]) -> dict[int, list[Output]]:
     return found
 
 
-def txid_in(txids: Sequence[str]) -> peewee.SQL:
-    """Return the condition that an output is in one of these transactions. The query builder is slower."""
-    # The text contains only placeholders.
-    return peewee.SQL(with_paramstyle(f"txid IN ({placeholders(txids)})"), txids)
-
-
 def outputs_of(txids: Iterable[str]) -> list[Output]:
     """Return every output to our addresses in these transactions."""
     found = []
     for batch in chunked(txids):
-        # The text contains only placeholders.
-        found += fetch_all(Output, f"SELECT * FROM output WHERE txid IN ({placeholders(batch)})", *batch)  # noqa: S608
+        found += fetch_all(Output, "SELECT * FROM output WHERE txid IN ?", batch)
     return found
 
 
@@ -127,9 +128,7 @@ def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
     """Return the state of every output to our addresses in these transactions, by (txid, vout)."""
     found = {}
     for batch in chunked(txids):
-        # The text contains only placeholders.
-        query = with_paramstyle(f"SELECT txid, vout, state FROM output WHERE txid IN ({placeholders(batch)})")  # noqa: S608
-        rows = database.execute_sql(query, batch).fetchall()
+        rows = execute("SELECT txid, vout, state FROM output WHERE txid IN ?", batch).fetchall()
         found.update({(txid, vout): state for txid, vout, state in rows})
     return found
 
@@ -151,26 +150,24 @@ def unconfirmed_outputs() -> list[tuple[str, str, str | None]]:
 
     Their number can be as large as the number of open requests.
     """
-    # The text contains only constants of this module.
     query = f"SELECT o.txid, o.state, o.replaced_in {_UNSETTLED} ORDER BY o.id"
-    return list(database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,)).fetchall())
+    return list(execute(query, ANY_HEIGHT).fetchall())
 
 
 def txids_believed_in_mempool() -> list[str]:
     """Return the unconfirmed payments, and the unconfirmed transactions that replace one."""
-    # The text contains only constants of this module. The last two conditions are the same as in an index.
+    # The first and the last two conditions are those of the index output_unconfirmed.
     query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNSETTLED}
         AND o.state <> 'dropped' AND o.replaced_in IS NULL"""
-    return list({txid for (txid,) in database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,))})
+    return list({txid for (txid,) in execute(query, ANY_HEIGHT)})
 
 
 def outpoints_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
     """Return the outpoints on which these transactions depend."""
     found = []
     for batch in chunked(txids):
-        # The text contains only placeholders.
-        query = f"SELECT * FROM watched_outpoint WHERE txid IN ({placeholders(batch)})"  # noqa: S608
-        found += fetch_all(WatchedOutpoint, query, *batch)
+        query = "SELECT * FROM watched_outpoint WHERE txid IN ?"
+        found += fetch_all(WatchedOutpoint, query, batch)
     return found
 
 
@@ -178,10 +175,9 @@ def count_own_inputs(txids: Iterable[str]) -> dict[str, int]:
     """Return the number of stored outpoints that each of these transactions spends itself, by txid."""
     found: dict[str, int] = {}
     for batch in chunked(txids):
-        # The text contains only placeholders.
-        query = f"""SELECT txid, count(*) FROM watched_outpoint
-            WHERE spending_txid = txid AND txid IN ({placeholders(batch)}) GROUP BY txid"""  # noqa: S608
-        found.update(database.execute_sql(with_paramstyle(query), batch).fetchall())
+        query = """SELECT txid, count(*) FROM watched_outpoint
+            WHERE spending_txid = txid AND txid IN ? GROUP BY txid"""
+        found.update(execute(query, batch).fetchall())
     return found
 
 
@@ -192,18 +188,17 @@ def forget_outpoints_of(txids: Iterable[str], tip_height: int) -> None:
     transaction that pays it, even if the transaction pays a closed request too.
     """
     for batch in chunked(txids):
-        # The text contains only placeholders.
-        query = f"""DELETE FROM watched_outpoint WHERE txid IN ({placeholders(batch)}) AND NOT EXISTS (
+        query = """DELETE FROM watched_outpoint WHERE txid IN ? AND NOT EXISTS (
             SELECT 1 FROM output o JOIN payment_request p ON p.address_id = o.address_id
-            WHERE o.txid = watched_outpoint.txid AND (p.closed_at IS NULL OR o.block_height > ?))"""  # noqa: S608
-        database.execute_sql(with_paramstyle(query), (*batch, tip_height - CLOSING_DEPTH + 1))
+            WHERE o.txid = watched_outpoint.txid AND (p.closed_at IS NULL OR o.block_height > ?))"""
+        execute(query, batch, tip_height - CLOSING_DEPTH + 1)
 
 
 def txids_in_blocks(first_height: int, last_height: int) -> list[str]:
     """Return the transactions that pay our addresses in the stored blocks of these heights."""
     query = """SELECT DISTINCT o.txid FROM output o JOIN block b ON b.hash = o.block_hash
         WHERE b.height BETWEEN ? AND ?"""
-    return [txid for (txid,) in database.execute_sql(with_paramstyle(query), (first_height, last_height))]
+    return [txid for (txid,) in execute(query, first_height, last_height)]
 
 
 def note_gaps(outputs: Iterable[Output], now: datetime) -> None:

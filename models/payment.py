@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 from playhouse.shortcuts import model_to_dict
@@ -15,14 +15,13 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    database,
+    execute,
     execute_many,
     fetch_all,
     fetch_one,
     get_row,
     insert,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
 from models.link import Link
 from models.seller import Seller
@@ -37,6 +36,13 @@ _LATEST = 5_000
 
 ANY_HEIGHT = 0
 """The `reassess_at_height` of a request whose facts changed. Every tip is at least this high."""
+
+UNDERWAY = "status NOT IN ('confirmed', 'expired')"
+IN_QUESTION = (
+    "((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)"
+    " AND (acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)"
+)
+_OF_LINK = "link_id IS NOT NULL"
 
 
 class PaymentRequest(Table):
@@ -118,6 +124,21 @@ class PaymentRequest(Table):
 
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
+
+    partial_indexes: ClassVar = {
+        "payment_closed": "closed_at IS NOT NULL",
+        "payment_confirmed": "confirmed_at IS NOT NULL",
+        "payment_in_question": IN_QUESTION,
+        "payment_link": f"{_OF_LINK} AND id > 0",
+        "payment_link_money": f"{_OF_LINK} AND received_sats > 0",
+        "payment_link_waiting": f"{_OF_LINK} AND status = 'new'",
+        "payment_next_deadline": "reassess_at IS NOT NULL",
+        "payment_next_height": "reassess_at_height IS NOT NULL",
+        "payment_order": "order_id IS NOT NULL",
+        "payment_underway": UNDERWAY,
+        "payment_underway_of_seller": UNDERWAY,
+        "payment_unpublished": "unpublished_height IS NOT NULL",
+    }
 
     @property
     def is_cancelled(self) -> bool:
@@ -209,8 +230,9 @@ ASSESSED = (
     PaymentRequest.link_units,
 )
 _CHANGES = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
-# The text contains only column names and placeholders.
-_STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND revision = ?"  # noqa: S608
+_STORE = statement(
+    "UPDATE payment_request SET {changes}, revision = ? WHERE id = ? AND revision = ?", changes=_CHANGES
+)
 
 
 def insert_with_address(payment: PaymentRequest) -> bool:
@@ -280,10 +302,8 @@ def mark_for_reassessment(address_ids: Iterable[int]) -> int:
     """Mark the requests at these addresses for reassessment after a change of facts. Return their number."""
     marked = 0
     for ids in chunked(address_ids):
-        # The text contains only placeholders.
-        condition = f"address_id IN ({placeholders(ids)})"
-        query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {condition}")  # noqa: S608
-        marked += int(database.execute_sql(query, (ANY_HEIGHT, *ids)).rowcount)
+        query = "UPDATE payment_request SET reassess_at_height = ? WHERE address_id IN ?"
+        marked += int(execute(query, ANY_HEIGHT, ids).rowcount)
     return marked
 
 
@@ -307,14 +327,22 @@ def payments_to_reassess(
     The daemon has read bitcoind up to `as_of`. A request is left out if its expiry or the end of its
     monitoring is between `as_of` and `now`. Only the next complete reconciliation can decide such a request.
     """
-    query = f"SELECT * FROM payment_request WHERE {_IS_DUE} AND NOT {_IS_WAITING} LIMIT ?"  # noqa: S608
+    query = statement(
+        "SELECT * FROM payment_request WHERE {is_due} AND NOT {is_waiting} LIMIT ?",
+        is_due=_IS_DUE,
+        is_waiting=_IS_WAITING,
+    )
     return fetch_all(PaymentRequest, query, *_due(tip_height, as_of, now or as_of), limit)
 
 
 def is_any_waiting(tip_height: int, as_of: datetime, now: datetime) -> bool:
     """Return whether a request that may have changed waits for the next complete reconciliation."""
-    query = f"SELECT 1 FROM payment_request WHERE {_IS_DUE} AND {_IS_WAITING} LIMIT 1"  # noqa: S608
-    return database.execute_sql(with_paramstyle(query), _due(tip_height, as_of, now)).fetchone() is not None
+    query = statement(
+        "SELECT 1 FROM payment_request WHERE {is_due} AND {is_waiting} LIMIT 1",
+        is_due=_IS_DUE,
+        is_waiting=_IS_WAITING,
+    )
+    return execute(query, *_due(tip_height, as_of, now)).fetchone() is not None
 
 
 def _due(tip_height: int, as_of: datetime, now: datetime) -> tuple[Any, ...]:
@@ -324,17 +352,14 @@ def _due(tip_height: int, as_of: datetime, now: datetime) -> tuple[Any, ...]:
 
 def publish_heights() -> None:
     """Delete all unpublished heights, so that every status belongs to the published height."""
-    database.execute_sql(
-        "UPDATE payment_request SET unpublished_height = NULL WHERE unpublished_height IS NOT NULL"
-    )
+    execute("UPDATE payment_request SET unpublished_height = NULL WHERE unpublished_height IS NOT NULL")
 
 
 def payments_at(address_ids: Iterable[int]) -> dict[int, PaymentRequest]:
     """Return the requests at these addresses, by address id."""
     ids = list(address_ids)
-    # The text contains only placeholders.
-    query = f"SELECT * FROM payment_request WHERE address_id IN ({placeholders(ids)})"  # noqa: S608
-    found = fetch_all(PaymentRequest, query, *ids) if ids else []
+    query = "SELECT * FROM payment_request WHERE address_id IN ?"
+    found = fetch_all(PaymentRequest, query, ids) if ids else []
     return {payment.address_id: payment for payment in found}
 
 
@@ -358,5 +383,5 @@ def next_assessment() -> tuple[bool, datetime | None]:
     """
     query = """SELECT EXISTS (SELECT 1 FROM payment_request WHERE reassess_at_height = ?),
         (SELECT min(reassess_at) FROM payment_request WHERE reassess_at IS NOT NULL)"""
-    has_changed, earliest = database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,)).fetchone()
+    has_changed, earliest = execute(query, ANY_HEIGHT).fetchone()
     return bool(has_changed), PaymentRequest.reassess_at.python_value(earliest)

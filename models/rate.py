@@ -6,7 +6,13 @@ from decimal import Decimal
 
 import peewee
 
-from models.db.connection import Table, UtcDateTimeField, database, from_microseconds, with_paramstyle
+from models.db.connection import (
+    Table,
+    UtcDateTimeField,
+    database,
+    execute,
+    from_microseconds,
+)
 from payments.price import Quote
 
 
@@ -39,7 +45,7 @@ def quotes(currency: str | None = None) -> list[Quote]:
     query, parameters = "SELECT source, currency, price, fetched_at FROM rate", []
     if currency is not None:
         query, parameters = f"{query} WHERE currency = ?", [currency]
-    found = database.execute_sql(with_paramstyle(f"{query} ORDER BY currency, source"), parameters)
+    found = execute(f"{query} ORDER BY currency, source", *parameters)
     return [
         Quote(source, code, Decimal(price), from_microseconds(at))
         for source, code, price, at in found.fetchall()

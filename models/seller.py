@@ -4,7 +4,7 @@ import re
 
 import peewee
 
-from models.db.connection import Table, UtcDateTimeField, fetch_one
+from models.db.connection import Table, UtcDateTimeField, fetch_one, statement
 
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -33,8 +33,11 @@ _PUBLIC_COLUMNS = "id, name, email, support, created_at, removed_at"
 
 def seller_by_id(seller_id: str) -> Seller | None:
     """Return the seller with this id."""
-    # The text contains only constants of this module.
-    return fetch_one(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
+    return fetch_one(
+        Seller,
+        statement("SELECT {columns} FROM seller WHERE id = ?", columns=_PUBLIC_COLUMNS),
+        seller_id,
+    )
 
 
 def present_sellers() -> list[Seller]:

@@ -9,10 +9,10 @@ from models.db.connection import (
     BytesField,
     Table,
     UtcDateTimeField,
-    database,
+    execute,
     fetch_all,
-    fetch_one,
     is_sqlite,
+    statement,
 )
 
 BITCOIND = 1
@@ -64,14 +64,13 @@ _IN_USE = """is_default OR id IN (
 
 def wallets_in_use() -> list[Wallet]:
     """Return the default wallet and the wallets of the sellers that are not removed."""
-    # The text contains only a constant of this module.
-    return fetch_all(Wallet, f"SELECT * FROM wallet WHERE {_IN_USE} ORDER BY id")  # noqa: S608
+    return fetch_all(Wallet, statement("SELECT * FROM wallet WHERE {in_use} ORDER BY id", in_use=_IN_USE))
 
 
 def is_bitcoind_used() -> bool:
     """Return whether the wallet in bitcoind is the default, or a seller's. Otherwise nothing calls it."""
-    query = f"SELECT 1 FROM wallet WHERE id = {BITCOIND} AND ({_IN_USE})"  # noqa: S608
-    return database.execute_sql(query).fetchone() is not None
+    query = statement("SELECT 1 FROM wallet WHERE id = ? AND ({in_use})", in_use=_IN_USE)
+    return execute(query, BITCOIND).fetchone() is not None
 
 
 def descriptor_wallets() -> list[Wallet]:
@@ -80,7 +79,8 @@ def descriptor_wallets() -> list[Wallet]:
 
 
 def wallet_named(name: str) -> Wallet | None:
-    return fetch_one(Wallet, "SELECT * FROM wallet WHERE name = ?", name)
+    found: Wallet | None = Wallet.get_or_none(Wallet.name == name)
+    return found
 
 
 def wallet_name(wallet_id: int | None) -> str | None:
@@ -93,7 +93,8 @@ def wallet_name(wallet_id: int | None) -> str | None:
 
 def wallet_by_script(first_script: bytes) -> Wallet | None:
     """Return the wallet whose first address has this script."""
-    return fetch_one(Wallet, "SELECT * FROM wallet WHERE first_script = ?", first_script)
+    found: Wallet | None = Wallet.get_or_none(Wallet.first_script == first_script)
+    return found
 
 
 def make_default(wallet: Wallet) -> None:

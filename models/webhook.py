@@ -16,7 +16,7 @@ from models.db.connection import (
     fetch_all,
     fetch_one,
     insert,
-    placeholders,
+    statement,
 )
 from models.identifiers import random_text
 from models.seller import Seller
@@ -108,14 +108,16 @@ def webhooks_for(seller_ids: Iterable[str], *kinds: str) -> Mapping[str, list[We
     Return none of removed sellers.
     """
     ids = list(seller_ids)
-    # The text contains only constants of this module and placeholders.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook JOIN seller ON seller.id = webhook.seller_id
-        WHERE webhook.seller_id IN ({placeholders(ids)}) AND webhook.kind IN ({placeholders(kinds)})
+    query = statement(
+        """SELECT {columns} FROM webhook JOIN seller ON seller.id = webhook.seller_id
+        WHERE webhook.seller_id IN ? AND webhook.kind IN ?
         AND webhook.is_enabled
         AND webhook.url IS NOT NULL AND webhook.removed_at IS NULL AND seller.removed_at IS NULL
-        ORDER BY webhook.id"""  # noqa: S608
+        ORDER BY webhook.id""",
+        columns=_PUBLIC_COLUMNS,
+    )
     found: dict[str, list[Webhook]] = defaultdict(list)
-    for webhook in fetch_all(Webhook, query, *ids, *kinds) if ids else ():
+    for webhook in fetch_all(Webhook, query, ids, kinds) if ids else ():
         found[webhook.seller_id].append(webhook)
     return found
 
@@ -127,10 +129,12 @@ def endpoints_of(seller: Seller | str, kind: str | None = None) -> list[Webhook]
     """
     seller_id = seller if isinstance(seller, str) else seller.id
     kinds = KINDS if kind is None else (kind,)
-    # The text contains only constants of this module and placeholders.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE seller_id = ? AND kind IN ({placeholders(kinds)})
-        AND url IS NOT NULL AND removed_at IS NULL ORDER BY id"""  # noqa: S608
-    return fetch_all(Webhook, query, seller_id, *kinds)
+    query = statement(
+        """SELECT {columns} FROM webhook WHERE seller_id = ? AND kind IN ?
+        AND url IS NOT NULL AND removed_at IS NULL ORDER BY id""",
+        columns=_PUBLIC_COLUMNS,
+    )
+    return fetch_all(Webhook, query, seller_id, kinds)
 
 
 def webhook_by_reference(reference: str) -> Webhook | None:
@@ -138,17 +142,21 @@ def webhook_by_reference(reference: str) -> Webhook | None:
 
     Omit the secret of a standard endpoint.
     """
-    # The text contains only constants of this module.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook
-        WHERE reference = ? AND url IS NOT NULL AND removed_at IS NULL"""  # noqa: S608
+    query = statement(
+        """SELECT {columns} FROM webhook
+        WHERE reference = ? AND url IS NOT NULL AND removed_at IS NULL""",
+        columns=_PUBLIC_COLUMNS,
+    )
     return fetch_one(Webhook, query, reference)
 
 
 def all_endpoints() -> list[Webhook]:
     """Return every endpoint that has an address and is not removed, by seller, the oldest first."""
-    # The text contains only constants of this module.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE url IS NOT NULL AND removed_at IS NULL
-        ORDER BY seller_id, id"""  # noqa: S608
+    query = statement(
+        """SELECT {columns} FROM webhook WHERE url IS NOT NULL AND removed_at IS NULL
+        ORDER BY seller_id, id""",
+        columns=_PUBLIC_COLUMNS,
+    )
     return fetch_all(Webhook, query)
 
 
@@ -195,8 +203,11 @@ def add_webhook(
         created_at=now,
         **{column: chosen},
     )
-    # The text contains only constants of this module.
-    found = fetch_one(Webhook, f"SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE id = ?", row_id)  # noqa: S608
+    found = fetch_one(
+        Webhook,
+        statement("SELECT {columns} FROM webhook WHERE id = ?", columns=_PUBLIC_COLUMNS),
+        row_id,
+    )
     assert found is not None
     return found, chosen
 

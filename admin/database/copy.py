@@ -14,7 +14,7 @@ from models.api_key import ApiKey
 from models.block import Block
 from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
-from models.db.connection import Table
+from models.db.connection import Table, statement
 from models.db.leadership import DaemonEpoch
 from models.decision import Decision
 from models.delivery import Delivery
@@ -68,10 +68,7 @@ class RowMismatch(Exception):
 
 def row_counts(database: Opened) -> dict[str, int]:
     """Return the number of rows by table, in the order of TABLES."""
-    return {
-        _name(table): database.execute_sql(f"SELECT count(*) FROM {_name(table)}").fetchone()[0]  # noqa: S608
-        for table in TABLES
-    }
+    return {_name(table): table.select().count(database) for table in TABLES}
 
 
 @contextmanager
@@ -96,9 +93,11 @@ def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) ->
     """
     for table in TABLES:
         columns = [field.column_name for field in table._meta.sorted_fields]
-        insert = f"INSERT INTO {_name(table)} ({', '.join(columns)}) VALUES "  # noqa: S608
+        insert = statement(
+            "INSERT INTO {table} ({columns}) VALUES ", table=_name(table), columns=", ".join(columns)
+        )
         marks = f"({', '.join([target.param] * len(columns))})"
-        target.execute_sql(f"DELETE FROM {_name(table)}")  # noqa: S608
+        table.delete().execute(target)
         for rows in peewee.chunked(_rows(source, table), BATCH_SIZE):
             values = [value for row in rows for value in row]
             target.execute_sql(insert + ", ".join([marks] * len(rows)), values)
@@ -122,7 +121,9 @@ def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
     columns = ", ".join(field.column_name for field in fields)
     meta: Any = table._meta
     order = ", ".join(_ordered(database, field) for field in meta.get_primary_keys())
-    query = f"SELECT {columns} FROM {_name(table)} ORDER BY {order}"  # noqa: S608
+    query = statement(
+        "SELECT {columns} FROM {table} ORDER BY {order}", columns=columns, table=_name(table), order=order
+    )
     booleans = {index for index, field in enumerate(fields) if isinstance(field, peewee.BooleanField)}
     for row in _stream(database, query):
         yield tuple(
@@ -158,7 +159,7 @@ def _set_sequence(database: Opened, table: type[Table]) -> None:
     key = table._meta.primary_key
     if isinstance(key, peewee.AutoField) and not _is_sqlite(database):
         name = _name(table)
-        highest = f"(SELECT max({key.column_name}) FROM {name})"  # noqa: S608
+        highest = statement("(SELECT max({key}) FROM {name})", key=key.column_name, name=name)
         database.execute_sql(
             f"SELECT setval(pg_get_serial_sequence('{name}', '{key.column_name}'), {highest})"
         )

@@ -13,7 +13,7 @@ from config import Maildir, Settings
 from config.types import CUSTOM_SOURCE
 from daemon.delivery.cures import START_PROXY
 from daemon.delivery.smtp import Mailer
-from daemon.net.errors import HttpError, NotReady, ProxyUnusable, is_caused_by
+from daemon.net.errors import HttpError, MailUnusable, ProxyUnusable, is_caused_by
 from daemon.net.socks import check_proxy
 from daemon.rates.client import fetch_rates
 from daemon.rates.sources import NoRates, OldRates
@@ -35,7 +35,7 @@ def mail_finding(settings: Settings) -> Finding:
     mail = settings.mail
     try:
         Mailer(mail, settings.mail_from, MAIL_SECONDS, settings.proxy).check(settings.operator_email)
-    except NotReady as problem:
+    except MailUnusable as problem:
         where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
     if isinstance(mail, Maildir):

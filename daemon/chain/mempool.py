@@ -85,7 +85,7 @@ class _Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class MempoolUpdate:
-    """The facts about payments that one look has found. `apply` stores them.
+    """The facts about payments that one comparison has found. `apply` stores them.
 
     `lineages` belong to payments whose ancestors are more since a reorg. The update is not conclusive in two
     cases only: the tip has moved, or bitcoind still loads its mempool. Both cases end by themselves. The
@@ -138,7 +138,7 @@ class Mempool:
         """Return whether a payment is missing, but not long enough to count as dropped. Look again soon."""
         return bool(self._missing_since)
 
-    def look(
+    def compare(
         self,
         matches: Iterable[PayingTransaction],
         possibly_conflicted: Collection[str],
@@ -222,7 +222,7 @@ class Mempool:
         self._foreign.update(candidates)
         return len(candidates) < MAX_FOREIGN_PER_SCAN
 
-    def look_at(self, txids: Sequence[str], now: datetime) -> None:
+    def record_transactions(self, txids: Sequence[str], now: datetime) -> None:
         """Record each of these transactions that is in the mempool and pays us."""
         if matches := self._matches(txids):
             self._record(matches, [], now)
@@ -236,7 +236,7 @@ class Mempool:
         lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
     ) -> MempoolUpdate:
         """Look, and store the update together with these lineages."""
-        update = self.look(matches, possibly_conflicted, now, droppable=droppable)
+        update = self.compare(matches, possibly_conflicted, now, droppable=droppable)
         update = replace(update, lineages=lineages)
         update.apply_in_transaction()
         return update

@@ -22,7 +22,6 @@ from models.output import (
     Output,
     count_own_inputs,
     outputs_at,
-    txid_in,
 )
 from models.payment import PaymentRequest, mark_for_reassessment, payments_at
 from payments.replacement import inherited_present_since
@@ -71,7 +70,7 @@ def record_unconfirmed(
     if match.recorded:
         is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
         values = {"state": MEMPOOL, "replaced_by": None, "replaced_in": None}
-        _change(work, "output returned", txid_in([txid]) & is_new, **values)
+        _change(work, "output returned", Output.txid.in_([txid]) & is_new, **values)
     watch.add({txid: lineage})
 
 
@@ -100,7 +99,7 @@ def record_mined(
         _change(
             work,
             "output mined",
-            txid_in(batch) & is_elsewhere,
+            Output.txid.in_(batch) & is_elsewhere,
             **location,
             replaced_by=None,
             replaced_in=None,
@@ -121,7 +120,7 @@ def mark_replaced(work: UnitOfWork, txid: str, by: str, in_block: str | None) ->
         is_new &= Output.replaced_in.is_null()
     else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
-    condition = txid_in([txid]) & Output.block_hash.is_null() & is_new
+    condition = Output.txid.in_([txid]) & Output.block_hash.is_null() & is_new
     _change(work, "output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
@@ -130,7 +129,12 @@ def mark_dropped(work: UnitOfWork, txids: Collection[str]) -> None:
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
     for batch in chunked(txids):
         _change(
-            work, "output dropped", txid_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None
+            work,
+            "output dropped",
+            Output.txid.in_(batch) & is_new,
+            state=DROPPED,
+            replaced_by=None,
+            replaced_in=None,
         )
 
 

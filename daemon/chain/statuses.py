@@ -83,7 +83,7 @@ class _ReportedChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class AssessedBatch:
     """The number of changes to report in a transaction, and whether no request is left to assess."""
 
     changes: int
@@ -132,7 +132,9 @@ class Assessor:
                 return changes
             self._pulse()
 
-    def assess_batch(self, work: UnitOfWork, tip_height: int, as_of: datetime, now: datetime) -> Batch:
+    def assess_batch(
+        self, work: UnitOfWork, tip_height: int, as_of: datetime, now: datetime
+    ) -> AssessedBatch:
         """Assess the next BATCH_SIZE requests as `assess_due` does, inside the caller's unit of work."""
         payments = payments_to_reassess(tip_height, as_of, BATCH_SIZE, now=now)
         is_last = len(payments) < BATCH_SIZE
@@ -145,7 +147,7 @@ class Assessor:
             self._publish(published_height, as_of)
         lines = [line for change in changes for line in _lines(change)]
         work.after_commit(partial(self._note_commit, lines, published_height, as_of if is_last else None))
-        return Batch(len(lines) + sum(len(change.invoice_events) for change in changes), is_last)
+        return AssessedBatch(len(lines) + sum(len(change.invoice_events) for change in changes), is_last)
 
     def _note_commit(
         self, lines: Sequence[_StatusLine], published_height: int | None, published_look: datetime | None

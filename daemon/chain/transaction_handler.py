@@ -26,14 +26,14 @@ class TransactionHandler:
         self._mempool = mempool
         self._watch = watch
 
-    def look(self, raws: Iterable[bytes], now: datetime) -> MempoolUpdate | None:
+    def compare(self, raws: Iterable[bytes], now: datetime) -> MempoolUpdate | None:
         """Return the new facts, not stored yet. Return None where no transaction concerns us."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
         new = [match for match in self._watch.matches(transactions) if not match.is_live]
         possibly_conflicted = {txid for _, txids in self._watch.conflicting(transactions) for txid in txids}
         if not new and not possibly_conflicted:
             return None
-        return self._mempool.look(new, possibly_conflicted, now, came_by_feed=True)
+        return self._mempool.compare(new, possibly_conflicted, now, came_by_feed=True)
 
     def _read(self, raw: bytes) -> Transaction | None:
         try:

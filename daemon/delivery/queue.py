@@ -14,11 +14,18 @@ from daemon.delivery.superseding import (
     try_stuck_again,
 )
 from daemon.unit_of_work import unit_of_work
-from models.db.connection import database, execute_many, fetch_one, get_row, snapshot, with_paramstyle
+from models.db.connection import (
+    execute,
+    execute_many,
+    fetch_one,
+    get_row,
+    snapshot,
+    statement,
+)
 from models.db.leadership import check_epoch
 from models.delivery import add_delivery
 from models.link import Link
-from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.outbox import EMAIL, FRESH, RETRY, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.queries.links import link_facts
 from models.seller import Seller
@@ -42,10 +49,6 @@ _SCHEDULE = (
 # a message still gets all its attempts after the daemon was off for a week.
 _SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
 _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
-
-# Each condition must be the text of an index, because only then the database uses the index.
-_FRESH = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts = 0"
-_RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +82,29 @@ def due_queues(now: datetime) -> list[str]:
     """Return the queues that have a fresh message, or a due retry."""
     # Each step of the recursion finds the next queue by the index, without a scan of the previous queue.
     # A fresh message is always due, even if the clock was wrong when the message was stored.
-    # The text contains only constants of this module.
-    query = f"""
+    query = statement(
+        """
         WITH RECURSIVE fresh (queue) AS (
-            SELECT min(queue) FROM message WHERE {_FRESH}
+            SELECT min(queue) FROM message WHERE {fresh}
             UNION ALL
-            SELECT (SELECT min(queue) FROM message WHERE {_FRESH} AND queue > fresh.queue)
+            SELECT (SELECT min(queue) FROM message WHERE {fresh} AND queue > fresh.queue)
             FROM fresh WHERE fresh.queue IS NOT NULL
         ), retry (queue) AS (
-            SELECT min(queue) FROM message WHERE {_RETRY}
+            SELECT min(queue) FROM message WHERE {retry}
             UNION ALL
-            SELECT (SELECT min(queue) FROM message WHERE {_RETRY} AND queue > retry.queue)
+            SELECT (SELECT min(queue) FROM message WHERE {retry} AND queue > retry.queue)
             FROM retry WHERE retry.queue IS NOT NULL
         )
         SELECT queue FROM fresh WHERE queue IS NOT NULL
         UNION
         SELECT queue FROM retry WHERE
-            (SELECT min(next_attempt_at) FROM message WHERE {_RETRY} AND message.queue = retry.queue) <= ?
-        """  # noqa: S608
+            (SELECT min(next_attempt_at) FROM message WHERE {retry} AND message.queue = retry.queue) <= ?
+        """,
+        fresh=FRESH,
+        retry=RETRY,
+    )
     stored_now = Message.next_attempt_at.db_value(now)
-    return [queue for (queue,) in database.execute_sql(with_paramstyle(query), (stored_now,)).fetchall()]
+    return [queue for (queue,) in execute(query, stored_now).fetchall()]
 
 
 def next_message(queue: str, now: datetime) -> Message | None:
@@ -112,8 +118,8 @@ def next_message(queue: str, now: datetime) -> Message | None:
     """
     stored_now = Message.next_attempt_at.db_value(now)
     for condition, order, parameters in (
-        (_FRESH, "id", (queue,)),
-        (f"{_RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, stored_now)),
+        (FRESH, "id", (queue,)),
+        (f"{RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, stored_now)),
     ):
         candidates = _candidates(condition, order, parameters)
         waiting = list(takewhile(lambda candidate: candidate.waits_for is not None, candidates))
@@ -204,24 +210,29 @@ def clamp_retry_times(now: datetime) -> None:
         SELECT 1 FROM message AS other
         WHERE other.id = message.waits_for AND other.next_attempt_at IS NOT NULL)"""
     with unit_of_work("messages-brought-forward"):
-        # The text contains only constants of this module.
-        query = f"UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}"  # noqa: S608
-        database.execute_sql(with_paramstyle(query), parameters * 2)
-        database.execute_sql(release)
+        query = statement(
+            "UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}", latest=latest
+        )
+        execute(query, *parameters * 2)
+        execute(release)
 
 
 def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> list[_Candidate]:
-    # The text contains only constants of this module.
-    query = f"""
+    query = statement(
+        """
         SELECT id, (
             SELECT max(earlier.id) FROM message AS earlier
             WHERE earlier.payment_id = message.payment_id AND earlier.channel = message.channel
                 AND earlier.recipient = message.recipient AND earlier.id < message.id
                 AND earlier.next_attempt_at IS NOT NULL AND earlier.passed_at IS NULL
         )
-        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {BATCH_SIZE}
-        """  # noqa: S608
-    return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
+        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {batch_size}
+        """,
+        condition=condition,
+        order=order,
+        batch_size=BATCH_SIZE,
+    )
+    return [_Candidate(*row) for row in execute(query, *parameters).fetchall()]
 
 
 def _hold_back(waiting: Sequence[_Candidate], now: datetime) -> None:

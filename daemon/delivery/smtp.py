@@ -18,8 +18,8 @@ from config import Maildir, Proxy, SmtpServer
 from daemon.delivery.cures import CORRECT_ADDRESS, CORRECT_LOGIN, cure_for
 from daemon.delivery.email_layout import MAX_SUBJECT_CHARACTERS, EmailContent
 from daemon.net.errors import (
+    MailUnusable,
     NeedsProxy,
-    NotReady,
     PermanentFailure,
     ProxyError,
     TemporaryFailure,
@@ -78,7 +78,7 @@ class Mailer:
                 raise _failure(error) from error
 
     def check(self, recipient: str) -> None:
-        """Log in, and check the sender and this recipient, but send no email. Raise NotReady."""
+        """Log in, and check the sender and this recipient, but send no email. Raise MailUnusable."""
         if isinstance(self._mail, Maildir):
             _check_maildir(self._mail.path)
             return
@@ -93,7 +93,7 @@ class Mailer:
                 _check_taken(*connection.rcpt(recipient))
                 connection.rset()
         except (TemporaryFailure, PermanentFailure, smtplib.SMTPException, OSError, ValueError) as error:
-            raise NotReady(f"{_failure(error)}: {cure_for(error, cure)}") from error
+            raise MailUnusable(f"{_failure(error)}: {cure_for(error, cure)}") from error
 
     @contextmanager
     def _connected(self, server: SmtpServer) -> Iterator["_Connection"]:
@@ -270,7 +270,7 @@ def _check_taken(code: int, answer: bytes) -> None:
 
 
 def _check_maildir(directory: Path) -> None:
-    """Check that the directory, or the first parent that exists, can be written. Raise NotReady."""
+    """Check that the directory, or the first parent that exists, can be written. Raise MailUnusable."""
     existing = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
     folders = [directory / name for name in ("tmp", "new") if (directory / name).exists()] or [existing]
     for folder in folders:
@@ -278,7 +278,7 @@ def _check_maildir(directory: Path) -> None:
             with TemporaryFile(dir=folder):
                 continue
         except OSError as error:
-            raise NotReady(
+            raise MailUnusable(
                 f"{folder} can't be written ({error.strerror}): "
                 "make the daemon's user its owner, or set SMTP_URL=maildir:PATH to another directory"
             ) from error

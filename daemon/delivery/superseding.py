@@ -13,27 +13,31 @@ whole shop fails if a pending message of another invoice has failed since the en
 from collections.abc import Iterable
 from datetime import datetime
 
-from models.db.connection import database, fetch_all, with_paramstyle
-from models.outbox import WEBHOOK, Message
+from models.db.connection import execute, fetch_all, statement
+from models.outbox import RETRY, WEBHOOK, Message
 from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import MIN_SERVER_ERRORS
 
 _MAX_READ = 500
 """The number of newest deliveries in which to look for failing invoices. Two such invoices are enough."""
 
-# The condition must be the text of the index message_retry.
-_STUCK = """SELECT * FROM message WHERE queue = ? AND next_attempt_at IS NOT NULL AND waits_for IS NULL
-    AND attempts > 0 AND server_errors >= ?"""
+_STUCK = statement(
+    "SELECT * FROM message WHERE queue = ? AND {retry} AND server_errors >= ?",
+    retry=RETRY,
+)
 
-_FAILING = f"""
+_FAILING = statement(
+    """
     SELECT DISTINCT payment_id FROM (
         SELECT message.payment_id FROM delivery JOIN message ON message.id = delivery.message_id
         WHERE delivery.webhook_id = ? AND delivery.id > coalesce(
             (SELECT max(id) FROM delivery WHERE webhook_id = ? AND error IS NULL), 0
         ) AND message.payment_id IS NOT NULL AND message.next_attempt_at IS NOT NULL
-        ORDER BY delivery.id DESC LIMIT {_MAX_READ}
+        ORDER BY delivery.id DESC LIMIT {max_read}
     ) AS newest LIMIT 2
-    """  # noqa: S608 (the text contains only a constant of this module)
+    """,
+    max_read=_MAX_READ,
+)
 
 
 def supersede_older(message: Message) -> list[Message]:
@@ -56,7 +60,7 @@ def supersede_older(message: Message) -> list[Message]:
 
 def failing_payments(webhook: Webhook) -> set[int]:
     """Return at most two invoices whose pending messages failed since the endpoint's last acceptance."""
-    rows = database.execute_sql(with_paramstyle(_FAILING), (webhook.id, webhook.id)).fetchall()
+    rows = execute(_FAILING, webhook.id, webhook.id).fetchall()
     return {payment_id for (payment_id,) in rows}
 
 

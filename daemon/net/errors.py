@@ -32,7 +32,7 @@ class HttpError(OutboundError):
     """The other machine returns no HTTP response. The text never contains its address, a possible secret."""
 
 
-class NotReady(OutboundError):
+class MailUnusable(OutboundError):
     """The mail server or the Maildir would accept no email. The text names the cause and the cure."""
 
 

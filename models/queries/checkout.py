@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from models.db.connection import database, with_paramstyle
+from models.db.connection import execute, statement
 from models.payment import PaymentRequest, is_searchable
 from payments.greenfield.facts import Mark
 from payments.status import Status
@@ -52,16 +52,18 @@ _COLUMNS = {
     "marked": "p.marked",
     "options": "p.checkout",
 }
-# The text contains only constants.
-_QUERY = f"""
-    SELECT {", ".join(_COLUMNS.values())}, o.txid, o.amount_sats, o.state, o.replaced_by
+_QUERY = statement(
+    """
+    SELECT {columns}, o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id
         JOIN seller s ON s.id = p.seller_id
         LEFT JOIN link k ON k.id = p.link_id
         LEFT JOIN output o ON o.address_id = p.address_id
     WHERE p.reference = ? ORDER BY o.id
-"""  # noqa: S608
+""",
+    columns=", ".join(_COLUMNS.values()),
+)
 _TIMES = ("expires_at", "received_at", "confirmed_at")
 _FLAGS = ("is_late", "is_closed", "is_part", "was_covered", "was_confirmed")
 
@@ -73,7 +75,7 @@ def checkout_columns(reference: str) -> dict[str, Any] | None:
     """
     if not is_searchable(reference):
         return None
-    found = database.execute_sql(with_paramstyle(_QUERY), (reference,)).fetchall()
+    found = execute(_QUERY, reference).fetchall()
     if not found:
         return None
     count = len(_COLUMNS)

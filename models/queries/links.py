@@ -7,12 +7,11 @@ from decimal import Decimal
 
 from models.db.connection import (
     chunked,
-    database,
+    execute,
     fetch_all,
-    placeholders,
-    with_paramstyle,
+    statement,
 )
-from models.link import Link, links_by_id
+from models.link import OPEN, Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
@@ -22,7 +21,7 @@ from payments.status import Status
 
 MAX_LISTED_PAYMENTS = 20
 
-# Each condition must be the text of a partial index.
+# Each condition has that of a partial index of PaymentRequest.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
 _WAITING = "link_id = ? AND status = 'new'"
 _ALL = "link_id = ? AND id > 0"
@@ -78,8 +77,10 @@ def _single_use_facts(link: Link) -> LinkFacts:
 
 
 def _reusable_facts(link: Link) -> LinkFacts:
-    query = f"SELECT count(*), sum(link_units) FROM payment_request WHERE {_WITH_MONEY}"  # noqa: S608
-    count, units = database.execute_sql(with_paramstyle(query), (link.id,)).fetchone()
+    query = statement(
+        "SELECT count(*), sum(link_units) FROM payment_request WHERE {where}", where=_WITH_MONEY
+    )
+    count, units = execute(query, link.id).fetchone()
     paid = from_units(int(units or 0), link.currency)
     newest = requests_with_money(link, MAX_LISTED_PAYMENTS)
     found = LinkBalance(paid, None, is_covered=False)
@@ -91,8 +92,7 @@ def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRe
 
     With `newest`, return only that many of the newest requests, newest first.
     """
-    # The text contains only constants of this module.
-    query = f"SELECT * FROM payment_request WHERE {_WITH_MONEY} ORDER BY id"  # noqa: S608
+    query = statement("SELECT * FROM payment_request WHERE {where} ORDER BY id", where=_WITH_MONEY)
     if newest is None:
         return fetch_all(PaymentRequest, query, link.id)
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
@@ -133,20 +133,24 @@ def part_facts(link: Link) -> list[PartFacts]:
 
 def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
     """Return the link's newest requests, the newest first."""
-    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    query = statement("SELECT * FROM payment_request WHERE {where} ORDER BY id DESC LIMIT ?", where=_ALL)
     return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:
     """Return the link's requests to which nothing came and that have not expired, the oldest first."""
-    query = f"SELECT * FROM payment_request WHERE {_WAITING} ORDER BY expires_at LIMIT ?"  # noqa: S608
+    query = statement(
+        "SELECT * FROM payment_request WHERE {where} ORDER BY expires_at LIMIT ?", where=_WAITING
+    )
     return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def newest_times(link: Link, limit: int) -> list[datetime]:
     """Return the times at which the link's newest requests were made, the newest first."""
-    query = f"SELECT created_at FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    rows = database.execute_sql(with_paramstyle(query), (link.id, limit)).fetchall()
+    query = statement(
+        "SELECT created_at FROM payment_request WHERE {where} ORDER BY id DESC LIMIT ?", where=_ALL
+    )
+    rows = execute(query, link.id, limit).fetchall()
     times = (PaymentRequest.created_at.python_value(created_at) for (created_at,) in rows)
     return [time for time in times if time is not None]
 
@@ -159,15 +163,14 @@ def link_references(payments: Sequence[PaymentRequest]) -> dict[int, str]:
 
 def open_link_counts() -> dict[bool, int]:
     """Return the number of links that are neither closed nor paid, by `is_reusable`."""
-    query = """SELECT is_reusable, count(*) FROM link WHERE closed_at IS NULL AND paid_at IS NULL
-        GROUP BY is_reusable"""
-    counts = {bool(is_reusable): int(count) for is_reusable, count in database.execute_sql(query).fetchall()}
+    query = statement("SELECT is_reusable, count(*) FROM link WHERE {open} GROUP BY is_reusable", open=OPEN)
+    counts = {bool(is_reusable): int(count) for is_reusable, count in execute(query).fetchall()}
     return {False: 0, True: 0} | counts
 
 
 def created_link_count() -> int:
     """Return the number of links that were ever created, which is the newest link's row id."""
-    (newest,) = database.execute_sql("SELECT MAX(id) FROM link").fetchone()
+    (newest,) = execute("SELECT MAX(id) FROM link").fetchone()
     return int(newest or 0)
 
 
@@ -175,7 +178,6 @@ def single_use_links(link_ids: Sequence[int]) -> list[Link]:
     """Return the single-use links among these, in the order of their ids."""
     found: list[Link] = []
     for batch in chunked(link_ids):
-        # The text contains only placeholders.
-        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)}) AND NOT is_reusable ORDER BY id"  # noqa: S608
-        found += fetch_all(Link, query, *batch)
+        query = "SELECT * FROM link WHERE id IN ? AND NOT is_reusable ORDER BY id"
+        found += fetch_all(Link, query, batch)
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from models.db.connection import UtcDateTimeField, database, is_sqlite, with_paramstyle
+from models.db.connection import UtcDateTimeField, execute, is_sqlite, statement
 from payments.money import EXACT
 
 _MICROSECONDS_A_DAY = 86_400_000_000
@@ -18,12 +18,12 @@ _SQLITE_SUMS = f"SUM(CAST(amount_fiat AS INTEGER)), SUM(CAST({_SQLITE_FRACTION} 
 _POSTGRESQL_SUMS = "SUM(CAST(amount_fiat AS NUMERIC)), 0"
 
 # The index payment_confirmed contains all columns of this query.
-_SQL = f"""
-SELECT confirmed_at / {_MICROSECONDS_A_DAY}, currency, seller_id, COUNT(*), SUM(received_sats), {{sums}}
+_SQL = """
+SELECT confirmed_at / {day}, currency, seller_id, COUNT(*), SUM(received_sats), {sums}
 FROM payment_request
 WHERE confirmed_at IS NOT NULL AND confirmed_at >= ? AND confirmed_at < ?
 GROUP BY 1, 2, 3
-"""  # noqa: S608 (the text contains only constants of this module)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,12 @@ def totals(first: date, last: date) -> Mapping[DayOfSeller, Total]:
     """
     field = UtcDateTimeField()
     span = (field.db_value(_midnight(first)), field.db_value(_midnight(last + timedelta(days=1))))
-    query = _SQL.format(sums=_SQLITE_SUMS if is_sqlite() else _POSTGRESQL_SUMS)
+    query = statement(_SQL, day=_MICROSECONDS_A_DAY, sums=_SQLITE_SUMS if is_sqlite() else _POSTGRESQL_SUMS)
     return {
         DayOfSeller(_EPOCH + timedelta(days=number), currency, seller_id): Total(
             count, EXACT.add(Decimal(whole), EXACT.scaleb(Decimal(int(fraction)), -8)), int(sats)
         )
-        for number, currency, seller_id, count, sats, whole, fraction in database.execute_sql(
-            with_paramstyle(query), span
-        ).fetchall()
+        for number, currency, seller_id, count, sats, whole, fraction in execute(query, *span).fetchall()
     }
 
 

@@ -4,16 +4,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.db.connection import database, from_microseconds, with_paramstyle
-from models.outbox import Message
-from models.queries.attention import GIVEN_UP
+from models.db.connection import execute, from_microseconds, statement
+from models.outbox import GIVEN_UP, PENDING, Message
 from models.webhook import Webhook
 from payments.status import Status
 
 MAX_SELLERS = 500
 
 # The subquery on the last request reads one row of the index payment_newest_of_seller.
-_SELLERS = f"""
+_SELLERS = statement(
+    """
 SELECT id, name, email, (
     SELECT url FROM webhook WHERE webhook.seller_id = seller.id AND url IS NOT NULL
     AND webhook.removed_at IS NULL ORDER BY webhook.id LIMIT 1
@@ -23,12 +23,12 @@ SELECT id, name, email, (
 ), created_at, removed_at, (
     SELECT created_at FROM payment_request p WHERE p.seller_id = seller.id ORDER BY created_at DESC LIMIT 1
 )
-FROM seller ORDER BY id LIMIT {MAX_SELLERS}
-"""  # noqa: S608 (the text contains only a constant of this module)
+FROM seller ORDER BY id LIMIT {max_sellers}
+""",
+    max_sellers=MAX_SELLERS,
+)
 
-# Each condition is that of a partial index, word for word.
-_WAITING = "SELECT queue, COUNT(*) FROM message WHERE next_attempt_at IS NOT NULL GROUP BY queue"
-_GIVEN_UP = f"SELECT queue, COUNT(*) FROM message WHERE {GIVEN_UP.sql} GROUP BY queue"  # noqa: S608 (a constant)
+_BY_QUEUE = "SELECT queue, COUNT(*) FROM message WHERE {where} GROUP BY queue"
 _QUEUES = "SELECT seller_id, reference FROM webhook"
 
 
@@ -49,7 +49,7 @@ class WebhookFigures:
 def requests_by_status(seller_id: str) -> dict[str, int]:
     """Return the number of the seller's requests for each status."""
     query = "SELECT status, count(*) FROM payment_request WHERE seller_id = ? GROUP BY status"
-    found = dict(database.execute_sql(with_paramstyle(query), (seller_id,)).fetchall())
+    found = dict(execute(query, seller_id).fetchall())
     return {status.value: found.get(status.value, 0) for status in Status}
 
 
@@ -60,7 +60,7 @@ def webhook_figures(seller_id: str) -> WebhookFigures:
     query = """SELECT count(delivered_at), count(next_attempt_at), count(failed_at), max(delivered_at)
         FROM message WHERE payment_id IS NOT NULL
         AND webhook_id IN (SELECT id FROM webhook WHERE seller_id = ?)"""
-    counts = database.execute_sql(with_paramstyle(query), (seller_id,))
+    counts = execute(query, seller_id)
     delivered, waiting, failed, last = counts.fetchone()
     erroneous = is_own & Message.delivered_at.is_null() & Message.last_error.is_null(False)
     newest = Message.select().where(erroneous).order_by(Message.id.desc()).first()
@@ -89,9 +89,10 @@ class SellerFacts:
 
 def seller_facts() -> list[SellerFacts]:
     """Return the sellers in the order of their ids, at most MAX_SELLERS."""
-    waiting, given_up = (dict(database.execute_sql(query).fetchall()) for query in (_WAITING, _GIVEN_UP))
+    queries = (statement(_BY_QUEUE, where=where) for where in (PENDING, GIVEN_UP))
+    waiting, given_up = (dict(execute(query).fetchall()) for query in queries)
     queues: dict[str, list[str]] = defaultdict(list)
-    for seller_id, reference in database.execute_sql(_QUEUES).fetchall():
+    for seller_id, reference in execute(_QUEUES).fetchall():
         queues[seller_id].append(f"webhook:{reference}")
     return [
         SellerFacts(
@@ -115,7 +116,7 @@ def seller_facts() -> list[SellerFacts]:
             created_at,
             removed_at,
             last_request_at,
-        ) in database.execute_sql(_SELLERS).fetchall()
+        ) in execute(_SELLERS).fetchall()
     ]
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import peewee
 
-from models.db.connection import database, is_sqlite, snapshot
+from models.db.connection import database, execute, is_sqlite, snapshot
 
 _STEPS_BETWEEN_CHECKS = 1000
 """The steps of SQLite's virtual machine between two checks of the deadline."""
@@ -39,5 +39,5 @@ def _sqlite_queries(deadline: float) -> Iterator[None]:
 
 
 def _postgres_queries(seconds: float) -> Iterator[None]:
-    database.execute_sql(f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1):d}")
+    execute(f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1):d}")
     yield

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from models.db.connection import database, with_paramstyle
+from models.address import FREE
+from models.db.connection import execute, statement
 from models.wallet import BITCOIND
 
 NEWEST = 5_000
@@ -26,19 +27,22 @@ _NEWEST_INDEX = """SELECT a.derivation_index FROM address a
     ORDER BY a.derivation_index DESC LIMIT 1"""
 
 # The first and the last row stand for the paid neighbours of the addresses.
-_GAP = f"""SELECT max(i - previous) - 1 FROM (
+_GAP = statement(
+    """SELECT max(i - previous) - 1 FROM (
     SELECT i, lag(i) OVER (ORDER BY i) AS previous FROM (
         SELECT a.derivation_index AS i FROM address a
-        WHERE a.wallet_id = ? AND a.derivation_index >= ? AND {_IS_PAID}
+        WHERE a.wallet_id = ? AND a.derivation_index >= ? AND {is_paid}
         UNION SELECT CAST(? AS BIGINT) UNION SELECT CAST(? AS BIGINT)
     ) AS paid
-) AS runs"""  # noqa: S608 (the text contains only constants of this module)
+) AS runs""",
+    is_paid=_IS_PAID,
+)
 
 _LABELS = """SELECT a.address, p.reference, p.label, p.order_id, p.note, p.id FROM address a
     JOIN payment_request p ON p.address_id = a.id
     WHERE a.wallet_id = ? AND p.id > ? ORDER BY p.id LIMIT ?"""
 
-LABELS_AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class PaidAddress:
 
 def free_addresses() -> dict[str, int]:
     """Return the number of free addresses of each wallet in use, by its name."""
-    return {name: int(count) for name, count in database.execute_sql(_IN_USE).fetchall()}
+    return {name: int(count) for name, count in execute(_IN_USE).fetchall()}
 
 
 def wallet_figures(newest: int | None = None) -> list[WalletFigures]:
@@ -90,18 +94,14 @@ def wallet_figures(newest: int | None = None) -> list[WalletFigures]:
             None if wallet_id == BITCOIND else _newest_index(wallet_id, _IS_PAID),
             None if wallet_id == BITCOIND else _gap(wallet_id, start_index, newest),
         )
-        for wallet_id, name, address_type, is_default, start_index, next_index in database.execute_sql(
-            query
-        ).fetchall()
+        for wallet_id, name, address_type, is_default, start_index, next_index in execute(query).fetchall()
     ]
 
 
 def paid_addresses(wallet_id: int) -> Iterator[PaidAddress]:
     """Yield the addresses of a wallet that have a request, in the order of the requests."""
     after = 0
-    while rows := database.execute_sql(
-        with_paramstyle(_LABELS), (wallet_id, after, LABELS_AT_ONCE)
-    ).fetchall():
+    while rows := execute(_LABELS, wallet_id, after, BATCH_SIZE).fetchall():
         for address, reference, label, order_id, note, after in rows:
             yield PaidAddress(address, reference, label, order_id, note, _txids(after))
 
@@ -109,25 +109,24 @@ def paid_addresses(wallet_id: int) -> Iterator[PaidAddress]:
 def _txids(payment_id: int) -> tuple[str, ...]:
     query = """SELECT DISTINCT o.txid FROM output o JOIN payment_request p ON p.address_id = o.address_id
         WHERE p.id = ? AND o.state IN ('mempool', 'mined') ORDER BY o.txid"""
-    return tuple(txid for (txid,) in database.execute_sql(with_paramstyle(query), (payment_id,)).fetchall())
+    return tuple(txid for (txid,) in execute(query, payment_id).fetchall())
 
 
 def _free_count(wallet_id: int) -> int:
-    query = "SELECT count(*) FROM address WHERE wallet_id = ? AND claimed_at IS NULL AND held_at IS NULL"
-    return int(database.execute_sql(with_paramstyle(query), (wallet_id,)).fetchone()[0])
+    query = statement("SELECT count(*) FROM address WHERE wallet_id = ? AND {free}", free=FREE)
+    return int(execute(query, wallet_id).fetchone()[0])
 
 
 def _next_index(wallet_id: int, next_index: int) -> int:
     """Return the index of the next address that a request gets."""
-    query = """SELECT min(derivation_index) FROM address
-        WHERE wallet_id = ? AND claimed_at IS NULL AND held_at IS NULL"""
-    (first_free,) = database.execute_sql(with_paramstyle(query), (wallet_id,)).fetchone()
+    query = statement("SELECT min(derivation_index) FROM address WHERE wallet_id = ? AND {free}", free=FREE)
+    (first_free,) = execute(query, wallet_id).fetchone()
     return int(next_index if first_free is None else first_free)
 
 
 def _newest_index(wallet_id: int, condition: str) -> int | None:
-    query = with_paramstyle(_NEWEST_INDEX.format(condition=condition))
-    row = database.execute_sql(query, (wallet_id,)).fetchone()
+    query = statement(_NEWEST_INDEX, condition=condition)
+    row = execute(query, wallet_id).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -137,4 +136,4 @@ def _gap(wallet_id: int, start_index: int, newest: int | None) -> int:
         return 0
     first = start_index if newest is None else max(start_index, last - newest + 1)
     parameters = (wallet_id, first, first - 1, last + 1)
-    return int(database.execute_sql(with_paramstyle(_GAP), parameters).fetchone()[0])
+    return int(execute(_GAP, *parameters).fetchone()[0])

@@ -21,8 +21,10 @@ from tests.support.fork_server import fork_python
 from tests.support.in_memory_bitcoind import InMemoryBitcoind
 from tests.support.in_process_daemon import OFTEN, connect_to_bitcoind
 from tests.support.merchant import Merchant
+from tests.support.postgres import PostgresServer
 from tests.support.scenario import Scenario
 from tests.support.scenario_setup import scenario_in_memory, scenario_on
+from tests.support.web_role import RoleDatabase, stocked_role_database
 
 MerchantMaker = Callable[..., Merchant]
 
@@ -144,3 +146,10 @@ def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let the doctor listen to a quiet node for a short time only, in a directory without .env."""
     monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def role_database(postgres: PostgresServer) -> Iterator[RoleDatabase]:
+    """Create a database with a seller, prices and addresses, and grant the web server's rights."""
+    with stocked_role_database(postgres) as made:
+        yield made

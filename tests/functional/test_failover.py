@@ -35,12 +35,12 @@ PACE_SECONDS = 0.2
 class Site:
     """Two machines. `merchant` has the web server and the second machine.
 
-    The first machine reaches PostgreSQL through `cable`.
+    The first machine reaches PostgreSQL through `network`.
     """
 
     merchant: Merchant
     customer: Customer
-    cable: NetworkLink
+    network: NetworkLink
     first: Process
     first_node: RegtestNode
     peer: str
@@ -87,11 +87,11 @@ def site(
     directory = tmp_path_factory.mktemp("till")
     url = postgres.new_database()
     with ExitStack() as stack:
-        cable = stack.enter_context(NetworkLink(url))
+        network = stack.enter_context(NetworkLink(url))
         merchant = Merchant(second_node, directory, DATABASE_URL=url)
         stack.callback(merchant.close)
         first_settings = settings_for(first_node, directory / "first") | {
-            "DATABASE_URL": cable.url,
+            "DATABASE_URL": network.url,
             "BITCOIND_WALLET": merchant.wallet,
             "SMTP_URL": merchant.installation.settings["SMTP_URL"],
             "LOG_LEVEL": "debug",
@@ -104,7 +104,7 @@ def site(
         first.wait_for_line("daemon started")
         merchant.open(has_wallet=False)
         merchant.daemon.wait_for_line("standby", "another daemon works on this database")
-        yield Site(merchant, Customer(second_node), cable, first, first_node, f"127.0.0.1:{port}")
+        yield Site(merchant, Customer(second_node), network, first, first_node, f"127.0.0.1:{port}")
 
 
 class Trade:
@@ -220,13 +220,13 @@ def test_a_machine_that_is_cut_off_stands_by_and_comes_back(site: Site) -> None:
     started, lost = _times(site.first, "daemon started"), _times(site.first, "lock lost")
     with Trade(site) as trade:
         trade.wait_received(FEW)
-        site.cable.cut()
+        site.network.cut()
         site.wait_active(site.second, 1)
         trade.wait_received(len(trade.orders) + FEW)
         site.first.wait_until(lambda: _times(site.first, "lock lost") > lost, "log the lost lock")
     site.merchant.node.mine()
     check_delivered(site.merchant, trade.orders, most_repeats=1)
-    site.cable.restore()
+    site.network.restore()
     late = site.merchant.request(confirmations=1)
     site.second.kill()
     site.customer.pay(late.address, late.amount_sats)
@@ -241,7 +241,7 @@ def test_a_machine_that_loses_its_power_is_replaced(site: Site) -> None:
     """Daemon and bitcoind end at once under load, and PostgreSQL gets no message. Nothing is lost."""
     with Trade(site) as trade:
         trade.wait_received(MANY)
-        site.cable.cut()
+        site.network.cut()
         site.first.kill()
         site.first_node.kill()
         site.wait_active(site.second, 1)

@@ -85,7 +85,7 @@ ROOMS = {
         ("api",),
         ("checkout", "monitoring"),
         ("greenfield", "links"),
-        ("operator",),
+        ("description", "operator"),
         ("app",),
     ),
     "admin": (

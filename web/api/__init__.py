@@ -1,1 +1,1 @@
-"""The JSON API of the sellers, and its description."""
+"""The JSON API of the sellers."""

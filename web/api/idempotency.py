@@ -3,22 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from web.api.operation import Parameter
 from web.http import strict_json
 from web.http.request import Request
 from web.http.responses import Problem, malformed
 
 MAX_KEY_CHARACTERS = 255
-
-
-def key_parameter(description: str) -> Parameter:
-    """Return the header for the API's description."""
-    form = Annotated[str, Field(pattern="^[ -~]+$", min_length=1, max_length=MAX_KEY_CHARACTERS)]
-    return Parameter("Idempotency-Key", "header", form, description)
 
 
 def idempotency_key(call: Request) -> str | None:

@@ -1,4 +1,4 @@
-"""Schemas of the responses. Handlers return them, and openapi.py creates the API's description from them.
+"""Schemas of the responses. Handlers return them, and web/description shows them to readers.
 
 `payments.document` builds `Payment` without these descriptions. mypy compares the fields and their types.
 """
@@ -14,16 +14,22 @@ from payments.greenfield.facts import Mark
 from payments.link import LinkEvent
 from payments.network import MAIN, NETWORKS
 from payments.status import EventType, Status
-from web.api.examples import ADDRESS, EVENT_ID, LINK_REFERENCE, REFERENCE, TXID
 
-Reference = Annotated[str, Field(pattern="^PR-[A-Za-z0-9]{22}$", examples=[REFERENCE])]
-LinkReference = Annotated[str, Field(pattern="^LK-[A-Za-z0-9]{22}$", examples=[LINK_REFERENCE])]
-EventReference = Annotated[str, Field(pattern="^evt_[0-9a-f]{32}$", examples=[EVENT_ID])]
+EXAMPLE_LINK_REFERENCE = "LK-7tPq2Zc9mWbYd4KxVn5RsA"
+EXAMPLE_REFERENCE = "PR-4NFvpU8duEamwKnDykOqhi"
+EXAMPLE_EVENT_ID = "evt_5f1d7a84c0a94f1d8a6f2f0e6c1b2a39"
+# An address of a test network from BIP173, so that nobody pays real money to an example.
+EXAMPLE_ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+EXAMPLE_TXID = "9d5ea8b1e7f0c6a34b52d81f7c90e3ab64f2195d0873cbe1a6f4029d5c8b7e13"
+
+Reference = Annotated[str, Field(pattern="^PR-[A-Za-z0-9]{22}$", examples=[EXAMPLE_REFERENCE])]
+LinkReference = Annotated[str, Field(pattern="^LK-[A-Za-z0-9]{22}$", examples=[EXAMPLE_LINK_REFERENCE])]
+EventReference = Annotated[str, Field(pattern="^evt_[0-9a-f]{32}$", examples=[EXAMPLE_EVENT_ID])]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T16:04:27Z"])]
 Digits = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["135.99"])]
 Price = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["61146.30"])]
 Bitcoin = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{8}$", examples=["0.00222402"])]
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[TXID])]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[EXAMPLE_TXID])]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
 Sats = Annotated[int, Field(ge=0, examples=[222_402])]
 Count = Annotated[int, Field(ge=0)]
@@ -74,7 +80,9 @@ class Payment(TypedDict):
     price_source: Annotated[str, Field(description="The sources of the price", examples=["coinbase, kraken"])]
     amount_btc: Annotated[Bitcoin, Field(description="The amount due, in bitcoin")]
     amount_sats: Annotated[Sats, Field(description="The amount due, in satoshis")]
-    address: Annotated[str, Field(description="The address that only this request has", examples=[ADDRESS])]
+    address: Annotated[
+        str, Field(description="The address that only this request has", examples=[EXAMPLE_ADDRESS])
+    ]
     payment_uri: Annotated[str, Field(description="A BIP21 URI, for a link or a QR code")]
     checkout_url: Annotated[str, Field(description="The checkout page for the customer")]
     order_id: Annotated[str | None, Field(description="Your own number of the order", examples=["4711"])]

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from web.api.greenfield_forms import GreenfieldForm, respelled
 from web.greenfield.errors import LIMITS
+from web.greenfield.forms import GreenfieldForm, respelled
 from web.http.request import Request
 from web.http.responses import FieldError, invalid
 
@@ -38,7 +38,7 @@ def member(body: Mapping[str, Any], name: str) -> Any:
     return respelled(body, [name]).get(name)
 
 
-def read_form(form: type[F], body: Mapping[str, Any]) -> F:
+def read_members(form: type[F], body: Mapping[str, Any]) -> F:
     """Return the validated form. Raise Problem 422 with each wrong member."""
     try:
         return form.model_validate(body)

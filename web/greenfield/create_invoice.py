@@ -22,16 +22,16 @@ from payments.greenfield.checkout_options import (
 )
 from payments.greenfield.facts import order_id_in
 from payments.money import AmountError, to_plain
-from web.api.greenfield_forms import respelled
 from web.api.new_request import build_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.greenfield.body import read_body
 from web.greenfield.documents import invoice_as_now
 from web.greenfield.errors import ok
+from web.greenfield.forms import respelled
 from web.greenfield.metadata import read_metadata
 from web.greenfield.stores import default_currency
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid
+from web.http.responses import FieldError, Problem, Response, invalid
 
 REPEAT = timedelta(seconds=10)
 """An equal order within this time is a double click, or is repeated after a lost response."""
@@ -68,7 +68,7 @@ class InvoiceOrder:
         return self.order_id if "redirectURL" in self.options else None
 
 
-def create(call: Request) -> Content:
+def create(call: Request) -> Response:
     """POST /api/v1/stores/{store}/invoices: the new invoice, or the invoice of an equal recent order."""
     order = _read_order(read_body(call), call)
     repeated = _repeated(order, call)

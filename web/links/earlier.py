@@ -1,4 +1,4 @@
-"""The earlier payment of an invoice that may still bring money, so that nobody pays it twice."""
+"""The earlier payment of a single-use link that may still bring money, so that nobody pays it twice."""
 
 from dataclasses import dataclass
 

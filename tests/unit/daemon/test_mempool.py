@@ -32,7 +32,7 @@ def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
     """Return first_seen_at of a payment that entered the mempool `age` ago."""
     payment = Transaction([], [(1000, b"script")], txid="ab" * 32)
     mempool = Mempool(cast(Bitcoind, Node(age)), Watchlist())
-    findings = mempool.look(
+    findings = mempool.compare(
         [PayingTransaction(payment, (PaidOutput(0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed
     )
     [arrival] = findings.arrivals
@@ -63,7 +63,7 @@ def test_a_payment_that_the_feed_brings_twice_is_stored_once() -> None:
         PayingTransaction(Transaction([], [(1000, b"script")], txid="ab" * 32), (PaidOutput(0, 1000, 1),))
         for _ in range(2)
     ]
-    assert len(mempool.look(twice, [], NOW, came_by_feed=True).arrivals) == 1
+    assert len(mempool.compare(twice, [], NOW, came_by_feed=True).arrivals) == 1
 
 
 def test_each_check_queries_the_next_payments_of_many(monkeypatch: pytest.MonkeyPatch) -> None:

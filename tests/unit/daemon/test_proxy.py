@@ -16,7 +16,7 @@ from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
 from daemon.net.addresses import is_public_name
-from daemon.net.errors import NotReady, ProxyError, TemporaryFailure
+from daemon.net.errors import MailUnusable, ProxyError, TemporaryFailure
 from daemon.net.outbound import open_outbound
 from daemon.net.socks import check_proxy
 from daemon.rates.client import fetch_rates
@@ -182,7 +182,7 @@ def test_an_email_names_the_proxy_that_is_down() -> None:
         mailer = Mailer(replace(server.address(), host="mail.example"), "till@shop.example", proxy=proxy)
         with pytest.raises(TemporaryFailure) as caught:
             mailer.send("you@shop.example", EMAIL, "<1@shop.example>", is_urgent=False, now=NOW)
-        with pytest.raises(NotReady, match="Connection refused: start the proxy, or correct PROXY"):
+        with pytest.raises(MailUnusable, match="Connection refused: start the proxy, or correct PROXY"):
             mailer.check("you@shop.example")
     assert str(caught.value) == "the proxy cannot be reached: Connection refused"
 

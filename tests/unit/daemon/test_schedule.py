@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.schedule import CHECK_SECONDS, MAX_PAUSE_SECONDS, RETRY_SECONDS, TICK_SECONDS, Schedule
+from daemon.schedule import CHECK_SECONDS, MAX_PAUSE_SECONDS, RETRY_SECONDS, TICK_SECONDS, LookSchedule
 
 INTERVAL = 60.0
 
@@ -23,11 +23,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def schedule(clock: Clock) -> Schedule:
-    return Schedule(INTERVAL, clock)
+def schedule(clock: Clock) -> LookSchedule:
+    return LookSchedule(INTERVAL, clock)
 
 
-def pause(schedule: Schedule, clock: Clock) -> float:
+def pause(schedule: LookSchedule, clock: Clock) -> float:
     """Return the seconds until a look is due, in tenths."""
     tenths = 0
     while not schedule.is_look_due():
@@ -36,13 +36,13 @@ def pause(schedule: Schedule, clock: Clock) -> float:
     return tenths / 10
 
 
-def test_a_look_and_a_check_are_due_at_the_start(schedule: Schedule) -> None:
+def test_a_look_and_a_check_are_due_at_the_start(schedule: LookSchedule) -> None:
     assert schedule.is_look_due()
     assert schedule.is_check_due()
     assert schedule.poll_seconds() == 0
 
 
-def test_checks_have_an_interval(schedule: Schedule, clock: Clock) -> None:
+def test_checks_have_an_interval(schedule: LookSchedule, clock: Clock) -> None:
     assert [schedule.is_check_due() for _ in range(2)] == [True, False]
     clock.seconds += CHECK_SECONDS
     assert schedule.is_check_due()
@@ -59,7 +59,7 @@ def test_checks_have_an_interval(schedule: Schedule, clock: Clock) -> None:
     ],
 )
 def test_the_pause_after_a_look(
-    schedule: Schedule,
+    schedule: LookSchedule,
     clock: Clock,
     is_settled: bool,
     is_feed_whole: bool,
@@ -72,7 +72,7 @@ def test_the_pause_after_a_look(
     assert pause(schedule, clock) == pytest.approx(expected, abs=0.11)
 
 
-def test_a_look_comes_soon_after_a_new_connection(schedule: Schedule, clock: Clock) -> None:
+def test_a_look_comes_soon_after_a_new_connection(schedule: LookSchedule, clock: Clock) -> None:
     """The subscription may not have reached bitcoind yet."""
     schedule.note_connection()
     schedule.end_look(0.1, is_settled=True, is_feed_whole=True)
@@ -81,14 +81,14 @@ def test_a_look_comes_soon_after_a_new_connection(schedule: Schedule, clock: Clo
     assert pause(schedule, clock) == pytest.approx(INTERVAL, abs=0.11)
 
 
-def test_a_look_can_be_brought_forward_and_not_put_off(schedule: Schedule, clock: Clock) -> None:
+def test_a_look_can_be_brought_forward_and_not_put_off(schedule: LookSchedule, clock: Clock) -> None:
     schedule.look_after(5)
     schedule.look_within(10)
     schedule.look_within(2)
     assert pause(schedule, clock) == pytest.approx(2, abs=0.11)
 
 
-def test_a_retry_puts_a_look_off(schedule: Schedule, clock: Clock) -> None:
+def test_a_retry_puts_a_look_off(schedule: LookSchedule, clock: Clock) -> None:
     schedule.look_within(0)
     schedule.look_after(4)
     assert pause(schedule, clock) == pytest.approx(4, abs=0.11)

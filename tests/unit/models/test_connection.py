@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.db import connection as module
-from models.db.connection import DatabaseError, bind, database, disconnect, execute_many
+from models.db.connection import DatabaseError, bind, database, disconnect, execute, execute_many
 from models.db.schema import open_database
 from models.db.sqlite import SqliteDatabase
 from models.payment import PaymentRequest
@@ -249,6 +249,16 @@ def test_a_locked_database_is_a_temporary_error(sqlite_path: Path, monkeypatch: 
     with database.atomic():
         new_payment()
     assert PaymentRequest.select().count() == 1
+
+
+def test_a_list_stands_for_its_values(opened: str) -> None:
+    payments = [new_payment(number) for number in range(3)]
+    ids = [payment.id for payment in payments]
+    query = "SELECT id FROM payment_request WHERE id > ? AND id IN ? AND id < ? ORDER BY id"
+    assert execute(query, 0, ids[1:], ids[2]).fetchall() == [(ids[1],)]
+    assert execute(f"{query} LIMIT ?", ids[0], tuple(ids), 10**9, 1).fetchall() == [(ids[1],)]
+    with pytest.raises(ValueError, match="zip"):
+        execute(query, ids)
 
 
 def test_execute_many_returns_the_number_of_changed_rows(opened: str) -> None:

@@ -20,9 +20,9 @@ from tests.support.checkout_scenes import SCENES, create_in_scene
 from tests.support.greenfield import STORE, Plugin, row_of
 from tests.support.web_server import KEY, NOW, WebServer, give_key, open_shop
 from tests.unit.web.test_openapi import Description
-from web.api.greenfield_operations import GREENFIELD_OPERATIONS
-from web.api.greenfield_replies import GROUP
-from web.api.openapi import description
+from web.description.greenfield.operations import GREENFIELD_OPERATIONS
+from web.description.greenfield.replies import GROUP
+from web.description.openapi import description
 from web.greenfield.routes import UNDESCRIBED
 
 pytestmark = pytest.mark.one_database

@@ -20,13 +20,13 @@ from payments.status import EventType, Status
 from tests.conftest import sqlite_in
 from tests.support.checkout_scenes import change
 from tests.support.web_server import NOW, TIP, WebServer, open_shop, pay, stored
-from web.api.meanings import (
+from web.description.meanings import (
     EVENT_MEANINGS,
     LINK_EVENT_MEANINGS,
     LINK_STATUS_MEANINGS,
     STATUS_MEANINGS,
 )
-from web.api.openapi import description
+from web.description.openapi import description
 from web.http.problem_types import PROBLEM_TYPES
 
 pytestmark = pytest.mark.one_database

@@ -26,11 +26,11 @@ from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import SCENES, create_in_scene
 from tests.support.rows import new_event, new_message
 from tests.support.web_server import KEY, NOW, TIP, Reply, WebServer, open_shop, stored
-from web.api.greenfield_replies import GROUP
-from web.api.openapi import ALL_OPERATIONS, description
-from web.api.operations import OPERATIONS
 from web.app import ROUTES
 from web.auth.access import require_any_key, require_key
+from web.description.greenfield.replies import GROUP
+from web.description.openapi import ALL_OPERATIONS, description
+from web.description.operations import OPERATIONS
 from web.greenfield.routes import GREENFIELD
 from web.greenfield.routes import UNDESCRIBED as GREENFIELD_UNDESCRIBED
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from web.api.greenfield_forms import WebhookForm
-from web.api.greenfield_replies import (
+from web.description.greenfield.replies import (
     DONE,
     IN_STORE,
     STORE,
@@ -17,9 +16,10 @@ from web.api.greenfield_replies import (
     error,
     operation,
 )
-from web.api.greenfield_schemas import StoreWebhook, WebhookDelivery
-from web.api.operation import Operation, Parameter
-from web.api.replies import json_reply
+from web.description.greenfield.schemas import StoreWebhook, WebhookDelivery
+from web.description.operation import Operation, Parameter
+from web.description.replies import json_reply
+from web.greenfield.forms import WebhookForm
 
 _WEBHOOK_PATH = f"{STORE_PATH}/webhooks/{{webhook}}"
 _DELIVERY_PATH = f"{_WEBHOOK_PATH}/deliveries/{{delivery}}"

@@ -7,11 +7,21 @@ from http import HTTPStatus
 from typing import Any
 
 from web.api.forms import PaymentForm, TransactionForm
-from web.api.idempotency import key_parameter
-from web.api.link_operations import LINK_OPERATIONS
-from web.api.operation import Operation, Parameter, Reply
 from web.api.payment_list import Filters
-from web.api.replies import (
+from web.api.schemas import (
+    CheckoutStatus,
+    EventList,
+    EventReference,
+    Health,
+    Payment,
+    PaymentList,
+    RateList,
+    Redelivery,
+    Reference,
+)
+from web.description.link_operations import LINK_OPERATIONS
+from web.description.operation import Operation, Parameter, Reply
+from web.description.replies import (
     IF_NONE_MATCH,
     INVALID,
     KEYED,
@@ -23,19 +33,9 @@ from web.api.replies import (
     UNCHANGED,
     UNREADABLE,
     json_reply,
+    key_parameter,
     page_reply,
     problem_reply,
-)
-from web.api.schemas import (
-    CheckoutStatus,
-    EventList,
-    EventReference,
-    Health,
-    Payment,
-    PaymentList,
-    RateList,
-    Redelivery,
-    Reference,
 )
 from web.http.responses import HTML, PROMETHEUS, SVG
 

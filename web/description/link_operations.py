@@ -2,12 +2,12 @@
 
 from http import HTTPStatus
 
-from web.api.idempotency import key_parameter
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.links import LinkFilters
-from web.api.operation import Operation, Parameter, Reply
-from web.api.replies import (
+from web.api.schemas import LinkReference
+from web.description.operation import Operation, Parameter, Reply
+from web.description.replies import (
     IF_NONE_MATCH,
     INVALID,
     KEYED,
@@ -17,10 +17,10 @@ from web.api.replies import (
     TOO_LARGE,
     UNCHANGED,
     json_reply,
+    key_parameter,
     page_reply,
     problem_reply,
 )
-from web.api.schemas import LinkReference
 from web.http.responses import HTML, SVG
 
 _ID = Parameter("id", "path", LinkReference, "`link_id`")

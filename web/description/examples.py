@@ -15,6 +15,7 @@ from payments.network import MAIN
 from payments.notifications import webhook_body
 from payments.status import EventType, Status
 from web.api.forms import PaymentForm, read_form
+from web.api.schemas import EXAMPLE_ADDRESS, EXAMPLE_EVENT_ID, EXAMPLE_REFERENCE, EXAMPLE_TXID
 from web.http.responses import Problem
 
 CREATE_BODY: Mapping[str, Any] = MappingProxyType(
@@ -35,12 +36,6 @@ LINK_BODY: Mapping[str, Any] = MappingProxyType(
 )
 """The body that creates a payment link."""
 
-LINK_REFERENCE = "LK-7tPq2Zc9mWbYd4KxVn5RsA"
-REFERENCE = "PR-4NFvpU8duEamwKnDykOqhi"
-EVENT_ID = "evt_5f1d7a84c0a94f1d8a6f2f0e6c1b2a39"
-# An address of a test network from BIP173, so that nobody pays real money to an example.
-ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
-TXID = "9d5ea8b1e7f0c6a34b52d81f7c90e3ab64f2195d0873cbe1a6f4029d5c8b7e13"
 _BLOCK_HASH = "00000000000000000001a3f0c2b8e7d4956f1c0e8a7b3d2f4e5c6b7a8d9e0f12"
 _CREATED_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _RECEIVED_AT = _CREATED_AT + timedelta(seconds=200)
@@ -53,7 +48,7 @@ _AMOUNT_SATS = 222_402
 class _Request:
     """A new payment request, as `CREATE_BODY` creates it. payments/document.py defines the fields."""
 
-    reference: str = REFERENCE
+    reference: str = EXAMPLE_REFERENCE
     seller_id: str = "company1"
     amount_fiat: str = CREATE_BODY["amount_fiat"]
     currency: str = CREATE_BODY["currency"]
@@ -86,7 +81,7 @@ class _Request:
 class _Output:
     """The output that pays the request."""
 
-    txid: str = TXID
+    txid: str = EXAMPLE_TXID
     vout: int = 1
     amount_sats: int = _AMOUNT_SATS
     state: str = "mined"
@@ -99,7 +94,7 @@ class _Output:
 def new_payment(public_url: str) -> PaymentDocument:
     """Return the response to `CREATE_BODY`."""
     return payment_document(
-        _Request(), ADDRESS, (), tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN
+        _Request(), EXAMPLE_ADDRESS, (), tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN
     )
 
 
@@ -111,12 +106,12 @@ def webhook_event(public_url: str) -> dict[str, Any]:
         covered_height=_TIP_HEIGHT - 5,
         received_sats=_AMOUNT_SATS,
         due_sats=0,
-        txid=TXID,
+        txid=EXAMPLE_TXID,
         received_at=_RECEIVED_AT,
         confirmed_at=_CONFIRMED_AT,
     )
     document = payment_document(
-        confirmed, ADDRESS, [_Output()], tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN
+        confirmed, EXAMPLE_ADDRESS, [_Output()], tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN
     )
     event: dict[str, Any] = json.loads(webhook_body(EventType.CONFIRMED, _CONFIRMED_AT, document))
     return event
@@ -125,7 +120,7 @@ def webhook_event(public_url: str) -> dict[str, Any]:
 def webhook_headers() -> str:
     """Return the headers of that webhook."""
     return (
-        f"webhook-id: {EVENT_ID}\n"
+        f"webhook-id: {EXAMPLE_EVENT_ID}\n"
         f"webhook-timestamp: {int(_CONFIRMED_AT.timestamp())}\n"
         "webhook-signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="
     )
@@ -136,5 +131,5 @@ def problem() -> dict[str, Any]:
     try:
         read_form(PaymentForm, {**CREATE_BODY, "currency": "eur", "confirmations": 1000})
     except Problem as refusal:
-        return {**refusal.answer.document}
+        return {**refusal.response.document}
     raise AssertionError("the form accepts the faults of the example")

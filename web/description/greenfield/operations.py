@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from payments.greenfield.state import InvoiceStatus
-from web.api.greenfield_replies import (
+from web.description.greenfield.replies import (
     DONE,
     IN_STORE,
     KEYED,
@@ -19,7 +19,7 @@ from web.api.greenfield_replies import (
     error,
     operation,
 )
-from web.api.greenfield_schemas import (
+from web.description.greenfield.schemas import (
     CurrentKey,
     FormerPaymentMethod,
     Invoice,
@@ -33,9 +33,9 @@ from web.api.greenfield_schemas import (
     Synchronization,
     UnixTime,
 )
-from web.api.greenfield_webhook_operations import WEBHOOK_OPERATIONS
-from web.api.operation import Operation, Parameter
-from web.api.replies import json_reply
+from web.description.greenfield.webhook_operations import WEBHOOK_OPERATIONS
+from web.description.operation import Operation, Parameter
+from web.description.replies import json_reply
 
 _INVOICE_PATH = f"{STORE_PATH}/invoices/{{invoice}}"
 _INVOICE = Parameter("invoice", "path", Id, "`id` of the invoice, which is its `payment_request_id`")

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from web.api import examples
-from web.api.meanings import (
+from web.api.schemas import EXAMPLE_REFERENCE
+from web.description import examples
+from web.description.meanings import (
     EVENT_MEANINGS,
     LINK_EVENT_MEANINGS,
     LINK_STATUS_MEANINGS,
@@ -78,7 +79,7 @@ def _link_call(public_url: str) -> str:
 
 
 def _read_call(public_url: str) -> str:
-    return f'curl {public_url}/api/v1/payments/{examples.REFERENCE} \\\n  -H "Authorization: Bearer $KEY"'
+    return f'curl {public_url}/api/v1/payments/{EXAMPLE_REFERENCE} \\\n  -H "Authorization: Bearer $KEY"'
 
 
 def _shown(document: Mapping[str, Any]) -> str:

@@ -9,21 +9,21 @@ from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from web.api import examples
-from web.api.greenfield_operations import GREENFIELD_OPERATIONS
 from web.api.link_schemas import LinkWebhookEvent
-from web.api.meanings import (
+from web.api.schemas import EventReference, WebhookEvent
+from web.description import examples
+from web.description.greenfield.operations import GREENFIELD_OPERATIONS
+from web.description.meanings import (
     EVENT_MEANINGS,
     LINK_EVENT_MEANINGS,
     LINK_STATUS_MEANINGS,
     STATUS_MEANINGS,
     Meaning,
 )
-from web.api.operation import HEADERS, Operation, Parameter, Reply
-from web.api.operations import OPERATIONS
-from web.api.schemas import EventReference, WebhookEvent
+from web.description.operation import HEADERS, Operation, Parameter, Reply
+from web.description.operations import OPERATIONS
 from web.http.request import Request
-from web.http.responses import JSON, PROBLEM_JSON, Content, encoded
+from web.http.responses import JSON, PROBLEM_JSON, Response, encoded
 
 ALL_OPERATIONS = OPERATIONS + GREENFIELD_OPERATIONS
 _REF = "#/components/schemas/{model}"
@@ -65,9 +65,9 @@ _WEBHOOK_HEADERS = (
 )
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /openapi.json."""
-    return Content(HTTPStatus.OK, _encoded(call.settings.public_url), JSON)
+    return Response(HTTPStatus.OK, _encoded(call.settings.public_url), JSON)
 
 
 @cache

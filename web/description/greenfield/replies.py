@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from web.api.greenfield_schemas import GreenfieldError, InvalidMember
-from web.api.operation import Operation, Parameter, Reply
-from web.api.replies import json_reply
+from web.description.greenfield.schemas import GreenfieldError, InvalidMember
+from web.description.operation import Operation, Parameter, Reply
+from web.description.replies import json_reply
 from web.http.responses import JSON
 
 GROUP = "BTCPay's Greenfield API"

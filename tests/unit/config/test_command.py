@@ -7,7 +7,7 @@ import pytest
 
 from config.command import command_of
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The description of BTCPay's Greenfield API."""
