@@ -19,10 +19,10 @@ from web.auth.access import (
     connecting_operator,
     connecting_operator_form,
     first_page,
-    key_or_neighbour,
     operator,
     operator_form,
     require_key,
+    require_key_or_local,
     require_local_or_operator,
 )
 from web.checkout import invoice
@@ -76,7 +76,7 @@ Access = Callable[[Request], KeyHolder | BrowserSession | None]
 
 _PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
 _MAY_CREATE, _MAY_VIEW, _MAY_MODIFY = map(require_key, _PERMISSIONS)
-_CREATE_OR_NEAR, _VIEW_OR_NEAR, _MODIFY_OR_NEAR = map(key_or_neighbour, _PERMISSIONS)
+_CREATE_OR_NEAR, _VIEW_OR_NEAR, _MODIFY_OR_NEAR = map(require_key_or_local, _PERMISSIONS)
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/api/v1/payments", _MAY_CREATE, create_payment.create),
