@@ -27,13 +27,11 @@ from payments.greenfield.facts import Mark
 from payments.greenfield.marking import Marking
 from payments.status import Status
 
-CHECK_TRANSACTION, ACCEPT_LATE, CANCEL, REDELIVER, FOLLOW = (
-    "transaction",
-    "accept",
-    "cancel",
-    "redeliver",
-    "follow",
-)
+CHECK_TRANSACTION = "transaction"
+ACCEPT_LATE = "accept"
+CANCEL = "cancel"
+REDELIVER = "redeliver"
+FOLLOW = "follow"
 REASSESS = "reassess"
 """The web process has changed a fact of a request, such as its mark."""
 TEST_WEBHOOK = "test_webhook"
