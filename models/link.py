@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from typing import ClassVar
 
 import peewee
 
@@ -23,6 +24,8 @@ LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 
 _TURN = 0x6E6F646503
 """The key of PostgreSQL's advisory lock of `take_turn`. models/db/lock.py has the other keys."""
+
+OPEN = "closed_at IS NULL AND paid_at IS NULL"
 
 
 class Link(Table):
@@ -55,6 +58,8 @@ class Link(Table):
     created_at = UtcDateTimeField()
     closed_at = UtcDateTimeField(null=True)
     paid_at = UtcDateTimeField(null=True)
+
+    partial_indexes: ClassVar = {"link_open": OPEN}
 
     @property
     def amount(self) -> Decimal | None:

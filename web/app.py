@@ -11,28 +11,24 @@ from bottle import Bottle
 from config import Settings
 from models.db.connection import TRANSIENT_ERRORS
 from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VIEW_INVOICES
-from web.api import create_payment as purchase
-from web.api import events, links, payments, rates
-from web.api import payment_list as catalogue
-from web.api import spellbook as triggers
+from web.api import create_payment, events, links, payment_list, payments, rates, spellbook
 from web.auth.access import (
     allow_anonymous,
+    browser_session,
+    browser_session_form,
     connecting_operator,
     connecting_operator_form,
     first_page,
-    key_or_neighbour,
     operator,
     operator_form,
     require_key,
+    require_key_or_local,
     require_local_or_operator,
-    visitor,
-    visitor_form,
 )
 from web.checkout import invoice
 from web.checkout import page as checkout
-from web.description import docs_page as manual
-from web.description import openapi
-from web.greenfield import errors as greenfield
+from web.description import docs_page, openapi
+from web.greenfield import errors as greenfield_errors
 from web.greenfield.paths import is_greenfield, spelled
 from web.greenfield.routes import GREENFIELD
 from web.html import static_files
@@ -40,7 +36,7 @@ from web.html.templates import framed_problem_page, problem_page, unknown_path_p
 from web.http.asgi import RAW_PATH
 from web.http.database import Outage, Writers, connection
 from web.http.request import BrowserSession, Environ, KeyHolder, Request
-from web.http.responses import Answer, Content, Problem, unavailable
+from web.http.responses import JsonResponse, Problem, Response, unavailable
 from web.http.wsgi import (
     Callback,
     Converter,
@@ -55,36 +51,36 @@ from web.links import pay as link_payment
 from web.monitoring import health, metrics
 from web.operator import (
     connect,
+    csv_export,
     decisions,
     front,
     keys,
     login,
     new_link,
     new_request,
+    revenue,
     seller,
     sellers,
     till,
     webhooks,
 )
-from web.operator import csv_export as export
 from web.operator import links as operator_links
 from web.operator import payment as operator_payment
-from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
 
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
-Handler = Callable[..., Content]
+Handler = Callable[..., Response]
 Access = Callable[[Request], KeyHolder | BrowserSession | None]
 
 _PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
 _MAY_CREATE, _MAY_VIEW, _MAY_MODIFY = map(require_key, _PERMISSIONS)
-_CREATE_OR_NEAR, _VIEW_OR_NEAR, _MODIFY_OR_NEAR = map(key_or_neighbour, _PERMISSIONS)
+_CREATE_OR_LOCAL, _VIEW_OR_LOCAL, _MODIFY_OR_LOCAL = map(require_key_or_local, _PERMISSIONS)
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", "/api/v1/payments", _MAY_CREATE, purchase.create),
-    ("GET", "/api/v1/payments", _MAY_VIEW, catalogue.list_payments),
+    ("POST", "/api/v1/payments", _MAY_CREATE, create_payment.create),
+    ("GET", "/api/v1/payments", _MAY_VIEW, payment_list.list_payments),
     ("GET", "/api/v1/payments/<reference>", _MAY_VIEW, payments.show),
     ("POST", "/api/v1/payments/<reference>/transactions", _MAY_MODIFY, payments.look_at_transaction),
     ("POST", "/api/v1/payments/<reference>/accept", _MAY_MODIFY, payments.accept),
@@ -115,7 +111,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/metrics", require_local_or_operator, metrics.metrics),
     ("GET", "/", first_page, front.show),
     ("GET", "/openapi.json", allow_anonymous, openapi.show),
-    ("GET", "/docs", allow_anonymous, manual.show),
+    ("GET", "/docs", allow_anonymous, docs_page.show),
 )
 
 BTCPAY: tuple[tuple[str, str, Access, Handler], ...] = (
@@ -133,8 +129,8 @@ _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
 _WEBHOOK = f"{_SELLER}/webhooks/<webhook_id>"
 OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("GET", "/operator/login", visitor, login.show),
-    ("POST", "/operator/login", visitor_form, login.enter),
+    ("GET", "/operator/login", browser_session, login.show),
+    ("POST", "/operator/login", browser_session_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
     ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
     ("GET", "/operator/new", operator, new_request.show),
@@ -147,8 +143,8 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/operator/links/new", operator_form, new_link.create),
     ("GET", "/operator/links/<reference>", operator, operator_links.show),
     ("POST", "/operator/links/<reference>/close", operator_form, operator_links.close),
-    ("GET", "/operator/money", operator, turnover.show),
-    ("GET", "/operator/money.csv", operator, turnover.export),
+    ("GET", "/operator/money", operator, revenue.show),
+    ("GET", "/operator/money.csv", operator, revenue.export),
     ("GET", "/operator/sellers", operator, sellers.show),
     ("GET", _SELLER, operator, seller.show),
     ("POST", _SELLER, operator_form, seller.change),
@@ -158,7 +154,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", f"{_WEBHOOK}/test", operator_form, webhooks.test),
     ("POST", f"{_WEBHOOK}/switch", operator_form, webhooks.switch),
     ("POST", f"{_WEBHOOK}/remove", operator_form, webhooks.remove),
-    ("GET", "/operator/payments.csv", operator, export.show),
+    ("GET", "/operator/payments.csv", operator, csv_export.show),
     ("POST", "/operator/settle", operator_form, decisions.mark_all_settled),
     ("POST", "/operator/undo", operator_form, decisions.undo),
     ("GET", _PAYMENT, operator, operator_payment.show),
@@ -176,9 +172,9 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_NEAR, triggers.new_payment),
-    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_NEAR, triggers.payment_status),
-    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_NEAR, triggers.transaction_received),
+    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_LOCAL, spellbook.new_payment),
+    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_LOCAL, spellbook.payment_status),
+    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_LOCAL, spellbook.transaction_received),
 )
 """Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 
@@ -190,9 +186,9 @@ _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
         checkout.show: problem_page,
         **dict.fromkeys(_INVOICES, framed_problem_page),
         **dict.fromkeys((link_page.show, link_payment.back, link_payment.pay), link_page.link_problem_page),
-        **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
+        **dict.fromkeys((handler for *_, handler in TRIGGERS), spellbook.fault),
         **dict.fromkeys((connect.show, connect.approve, invoice.lead_to_operator), operator_problem_page),
-        **dict.fromkeys((handler for *_, handler in GREENFIELD), greenfield.in_greenfield_form),
+        **dict.fromkeys((handler for *_, handler in GREENFIELD), greenfield_errors.in_greenfield_form),
         **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_problem_page),
     }
 )
@@ -208,22 +204,22 @@ def utc_now() -> datetime:
 
 def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     """Return the WSGI application. The database must be open. Two applications share no state."""
-    desk = Desk(settings, clock)
+    request_handler = RequestHandler(settings, clock)
     app = bottle_app(_misdirected, spelled)
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
     for method, path, access, handler in ROUTES + GREENFIELD + BTCPAY + OPERATOR + triggers_if_on:
-        add_route(app, method, path, desk.callback(access, handler), _reader_of(path, handler))
+        add_route(app, method, path, request_handler.callback(access, handler), _reader_of(path, handler))
     return app
 
 
-def _misdirected(problem: Answer, environ: Environ) -> Content:
+def _misdirected(problem: JsonResponse, environ: Environ) -> Response:
     """Return the problem of a path or method without a route, in the form for its reader."""
     is_of_btcpay = is_greenfield(environ[RAW_PATH])
-    return (greenfield.misdirected if is_of_btcpay else unknown_path_page)(problem, environ)
+    return (greenfield_errors.misdirected if is_of_btcpay else unknown_path_page)(problem, environ)
 
 
 def _reader_of(path: str, handler: Handler) -> Reader:
-    if handler in (checkout.show, link_page.show, manual.show):
+    if handler in (checkout.show, link_page.show, docs_page.show):
         return Reader.CUSTOMER
     if any(handler is shown for *_, shown in BTCPAY if shown is not static_files.modal):
         return Reader.SHOP
@@ -232,7 +228,7 @@ def _reader_of(path: str, handler: Handler) -> Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RequestHandler:
     """The common path of all calls: check access, run the handler, and convert each error to a response."""
 
     settings: Settings
@@ -244,29 +240,31 @@ class Desk:
         """Return the function that responds to the calls of a route."""
         convert = _CONVERTERS.get(handler)
 
-        def serve(environ: Environ, parts: dict[str, str]) -> Content:
-            answer = self.answer(access, handler, environ, parts)
-            return convert(answer, environ) if convert is not None and isinstance(answer, Answer) else answer
+        def serve(environ: Environ, parts: dict[str, str]) -> Response:
+            response = self._respond(access, handler, environ, parts)
+            if convert is None or not isinstance(response, JsonResponse):
+                return response
+            return convert(response, environ)
 
         return serve
 
-    def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Content:
+    def _respond(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Response:
         """Return the handler's response, or the problem that prevented it."""
         is_write = environ["REQUEST_METHOD"] not in ("GET", "HEAD")
         try:
             check_spelling(environ)
             with connection():
                 call = Request(self.settings, self.clock(), environ, self.writers)
-                answer = handler(replace(call, caller=access(call)), **parts)
+                response = handler(replace(call, caller=access(call)), **parts)
             self.outage.end(is_write=is_write)
         except Problem as problem:
-            return problem.answer
+            return problem.response
         except TRANSIENT_ERRORS as error:
             self.outage.begin(error, is_write=is_write)
-            return (
-                health.unreadable(environ, self.settings) if handler is health.health else _NO_DATABASE.answer
-            )
+            if handler is health.health:
+                return health.unreadable(environ, self.settings)
+            return _NO_DATABASE.response
         except Exception:  # The last line of defence, because a client must never receive a traceback.
             log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
-            return internal_error().answer
-        return answer
+            return internal_error().response
+        return response

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from models.db.connection import execute, statement
-from models.payment import PaymentRequest
+from models.payment import UNDERWAY, PaymentRequest
 
 CURRENCY_USE = timedelta(days=7)
 """A currency is in use for so long after a request."""
@@ -13,8 +13,8 @@ CURRENCY_USE = timedelta(days=7)
 def open_requests(seller_id: str, limit: int) -> int:
     """Return the number of this seller's requests that are not confirmed or expired, at most `limit`."""
     query = """SELECT count(*) FROM (SELECT 1 FROM payment_request
-        WHERE seller_id = ? AND status NOT IN ('confirmed', 'expired') LIMIT ?) AS underway"""
-    return _count(query, seller_id, limit)
+        WHERE seller_id = ? AND {where} LIMIT ?) AS underway"""
+    return _count(statement(query, where=UNDERWAY), seller_id, limit)
 
 
 def requests_since(seller_id: str, since: datetime, limit: int) -> int:

@@ -48,7 +48,7 @@ class Unit:
     def pid(self) -> int:
         """The running process, or 0."""
         pid = int(self.pid_file.read_text()) if self.pid_file.exists() else 0
-        return pid if pid and Path(f"/proc/{pid}/status").exists() and not _is_zombie(pid) else 0
+        return pid if pid and _is_running(pid) else 0
 
     def start(self) -> None:
         if self.pid:
@@ -151,8 +151,11 @@ def _leave_files_to_systemd(arguments: list[str]) -> None:
         os.execve(REAL, [REAL, *arguments], os.environ | {"SYSTEMD_OFFLINE": "1"})
 
 
-def _is_zombie(pid: int) -> bool:
-    return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+def _is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def main(arguments: list[str]) -> int:

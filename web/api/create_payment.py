@@ -20,12 +20,12 @@ from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
 from web.http.request import Request
-from web.http.responses import Answer, Problem, malformed
+from web.http.responses import JsonResponse, Problem, json_response, malformed
 
 MAX_KEY_CHARACTERS = 255
 
 
-def create(call: Request) -> Answer:
+def create(call: Request) -> JsonResponse:
     """POST /api/v1/payments: 201 with the new request, or 200 with the earlier request of the same key."""
     key = _idempotency_key(call)
     body = call.body()
@@ -36,7 +36,7 @@ def create(call: Request) -> Answer:
 
     known = _known_request(call, key, digest)
     if known is not None:
-        return _known_answer(known, call)
+        return _known_response(known, call)
     check_request_limits(call.settings, call.now, call.seller.id)
     terms = build_terms(form, call.seller.id, call.settings, call.now)
     # This read comes before the transaction, so that a request that is stored needs no further query.
@@ -49,9 +49,9 @@ def create(call: Request) -> Answer:
         known = _known_request(call, key, digest)
         if known is None:
             raise
-        return _known_answer(known, call)
+        return _known_response(known, call)
     log_request(payment)
-    return _answer(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
+    return _response(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
 
 
 def _idempotency_key(call: Request) -> str | None:
@@ -99,11 +99,11 @@ def _identity(payment: PaymentRequest) -> dict[str, str]:
     return {"payment_request_id": payment.reference, "payment_status": payment.status}
 
 
-def _known_answer(payment: PaymentRequest, call: Request) -> Answer:
-    return _answer(HTTPStatus.OK, document_as_now(payment, call.settings), call)
+def _known_response(payment: PaymentRequest, call: Request) -> JsonResponse:
+    return _response(HTTPStatus.OK, document_as_now(payment, call.settings), call)
 
 
-def _answer(status: HTTPStatus, document: Payment, call: Request) -> Answer:
+def _response(status: HTTPStatus, document: Payment, call: Request) -> JsonResponse:
     prefix = urlsplit(call.settings.public_url).path
     location = f"{prefix}/api/v1/payments/{document['payment_request_id']}"
-    return Answer(status, document, {"Location": location})
+    return json_response(status, document, {"Location": location})

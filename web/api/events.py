@@ -16,12 +16,12 @@ from web.api.command_limit import check_room
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
 from web.http.request import Request
-from web.http.responses import Answer, Problem, not_found
+from web.http.responses import JsonResponse, Problem, json_response, not_found
 
 log = structlog.get_logger(__name__)
 
 
-def list_events(call: Request, reference: str) -> Answer:
+def list_events(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/payments/{id}/events: the events in order of time, each with its deliveries."""
     with snapshot():
         events = events_of(own_payment(call, reference))
@@ -38,10 +38,10 @@ def list_events(call: Request, reference: str) -> Answer:
         )
         for event in events
     ]
-    return Answer(HTTPStatus.OK, EventList(data=data))
+    return json_response(HTTPStatus.OK, EventList(data=data))
 
 
-def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
+def redeliver(call: Request, reference: str, event_reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202. The daemon sends the webhook again.
 
     A seller cannot repeat the email, because the operator receives it. Raise Problem 409 without a webhook.
@@ -56,7 +56,7 @@ def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
         raise _nothing_to_send()
     for message in webhooks:
         send_again(call, payment, message, by="seller")
-    return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
+    return json_response(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
 def send_again(call: Request, payment: PaymentRequest, message: Message, by: str) -> None:

@@ -18,11 +18,11 @@ from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, log_link, make_link
-from web.api.payment_list import DEFAULT_LIMIT, MOST_LIMIT, described, read_limit
+from web.api.payment_list import DEFAULT_LIMIT, MAX_LIMIT, described, read_limit
 from web.auth.access import check_seller
-from web.http.etag import revalidated
+from web.http.etag import with_etag
 from web.http.request import Request
-from web.http.responses import Answer, FieldError, invalid, not_found
+from web.http.responses import FieldError, JsonResponse, invalid, json_response, not_found
 
 
 def _cursor(text: str) -> str:
@@ -37,7 +37,7 @@ class LinkFilters(Form):
     limit: Annotated[
         int,
         PlainValidator(read_limit),
-        described("The maximum number of links", type="integer", minimum=1, maximum=MOST_LIMIT),
+        described("The maximum number of links", type="integer", minimum=1, maximum=MAX_LIMIT),
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,
@@ -46,7 +46,7 @@ class LinkFilters(Form):
     ] = None
 
 
-def create(call: Request) -> Answer:
+def create(call: Request) -> JsonResponse:
     """POST /api/v1/links: 201 with the new link."""
     form = read_form(LinkForm, call.body())
     if form.seller_id is not None:
@@ -54,34 +54,36 @@ def create(call: Request) -> Answer:
     link = make_link(form, call.seller.id, call.settings, call.now, call.writers.transaction)
     log_link("link created", link, by="seller")
     with snapshot():
-        document = document_of_link(link, call)
+        document = document_of_link(link, call.settings, call.now)
     prefix = urlsplit(call.settings.public_url).path
-    return Answer(HTTPStatus.CREATED, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"})
+    return json_response(
+        HTTPStatus.CREATED, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"}
+    )
 
 
-def list_links(call: Request) -> Answer:
+def list_links(call: Request) -> JsonResponse:
     """GET /api/v1/links: a page of the seller's links, newest first."""
     filters = read_form(LinkFilters, call.parameters())
     with snapshot():
         page, cursor = links_page(filters, LinkSearch(seller_id=call.seller.id), call.now)
         documents = documents_of_links(page, call.settings, call.now)
-    return Answer(HTTPStatus.OK, LinkList(data=documents, next_cursor=cursor))
+    return json_response(HTTPStatus.OK, LinkList(data=documents, next_cursor=cursor))
 
 
-def show(call: Request, reference: str) -> Answer:
+def show(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/links/{id}: the link, or 304 if the caller already has it."""
     with snapshot():
-        document = document_of_link(own_link(call, reference), call)
-    return revalidated(call, document)
+        document = document_of_link(own_link(call, reference), call.settings, call.now)
+    return with_etag(call, document)
 
 
-def close(call: Request, reference: str) -> Answer:
+def close(call: Request, reference: str) -> JsonResponse:
     """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was already closed."""
     link = own_link(call, reference)
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="seller")
     with snapshot():
-        return Answer(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call))
+        return json_response(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call.settings, call.now))
 
 
 def own_link(call: Request, reference: str) -> Link:
@@ -107,12 +109,7 @@ def links_page(filters: LinkFilters, search: LinkSearch, now: datetime) -> tuple
     return page, page[-1].reference if len(found) > len(page) else None
 
 
-def document_of_link(link: Link, call: Request) -> PaymentLink:
-    """Return the document of a link. Must run in the snapshot that read the link."""
-    return stored_link_document(link, call.settings, call.now)
-
-
-def stored_link_document(link: Link, settings: Settings, now: datetime) -> PaymentLink:
+def document_of_link(link: Link, settings: Settings, now: datetime) -> PaymentLink:
     """Return the document of a link. Must run in the snapshot that read the link."""
     return documents_of_links([link], settings, now)[0]
 

@@ -19,26 +19,26 @@ from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
 from web.api.documents import document_as_now, document_of
 from web.api.forms import TransactionForm, read_form
-from web.http.etag import revalidated
+from web.http.etag import with_etag
 from web.http.request import Request
-from web.http.responses import Answer, Problem, not_found
+from web.http.responses import JsonResponse, Problem, json_response, not_found
 
 log = structlog.get_logger(__name__)
 
 
-def show(call: Request, reference: str) -> Answer:
+def show(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/payments/{id}: the request, or 304 if the caller already has it."""
     with snapshot():
         document = document_of(own_payment(call, reference), call.settings)
-    return revalidated(call, document)
+    return with_etag(call, document)
 
 
-def look_at_transaction(call: Request, reference: str) -> Answer:
+def look_at_transaction(call: Request, reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/transactions: 202. The daemon itself checks the transaction."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
     queue_check(call, payment, form.txid)
-    return Answer(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
+    return json_response(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
 
 
 def queue_check(call: Request, payment: PaymentRequest, txid: str) -> None:
@@ -50,14 +50,14 @@ def queue_check(call: Request, payment: PaymentRequest, txid: str) -> None:
         log.info("transaction hinted at", payment=payment.reference, txid=txid)
 
 
-def accept(call: Request, reference: str) -> Answer:
+def accept(call: Request, reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/accept: count late money. Raise Problem 409 if the request is not late.
 
     The response has the present status. The daemon computes the new status shortly afterwards.
     """
     payment = own_payment(call, reference)
     queue_acceptance(call, payment, DecidedBy.API)
-    return Answer(HTTPStatus.OK, document_as_now(payment, call.settings))
+    return json_response(HTTPStatus.OK, document_as_now(payment, call.settings))
 
 
 def queue_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> None:
@@ -72,7 +72,7 @@ def queue_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> N
         log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=name)
 
 
-def cancel(call: Request, reference: str) -> Answer:
+def cancel(call: Request, reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/cancel: 202, or 200 if it is cancelled. The daemon cancels the request.
 
     Raise Problem 409 if money has come or the request has expired, and 429.
@@ -80,7 +80,7 @@ def cancel(call: Request, reference: str) -> Answer:
     payment = own_payment(call, reference)
     queue_cancellation(call, payment, by="seller")
     status = HTTPStatus.OK if payment.is_cancelled else HTTPStatus.ACCEPTED
-    return Answer(status, document_as_now(payment, call.settings))
+    return json_response(status, document_as_now(payment, call.settings))
 
 
 def queue_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:

@@ -7,10 +7,10 @@ from payments.money import to_plain
 from web.api.pricing import prices_now
 from web.api.schemas import RateList, RateRecord
 from web.http.request import Request
-from web.http.responses import Answer
+from web.http.responses import JsonResponse, json_response
 
 
-def list_rates(call: Request) -> Answer:
+def list_rates(call: Request) -> JsonResponse:
     """GET /api/v1/rates: the price in each currency that has one. Ages are in seconds."""
     data = [
         RateRecord(
@@ -22,4 +22,4 @@ def list_rates(call: Request) -> Answer:
         )
         for price in prices_now(call.settings, call.now)
     ]
-    return Answer(HTTPStatus.OK, RateList(data=data))
+    return json_response(HTTPStatus.OK, RateList(data=data))

@@ -20,16 +20,16 @@ from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http.request import Environ, Request
-from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid
+from web.http.responses import JSON, FieldError, JsonResponse, Problem, Response, invalid, json_response
 
 log = structlog.get_logger(__name__)
 
 _FLOAT_NOISE = Decimal("1e-12")
-_LEAST_FLOAT, _MOST_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
+_MIN_FLOAT, _MAX_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
 _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
-def new_payment(call: Request) -> Content:
+def new_payment(call: Request) -> Response:
     """POST …NewPayment/post: create a request. Without a key, this also adds a seller that does not exist."""
     body = call.body()
     # The Spellbook ignores unknown fields and nulls.
@@ -46,28 +46,28 @@ def new_payment(call: Request) -> Content:
         log.info("seller added", seller=form.seller_id)
     log_request(payment)
     # The answer does not name the network.
-    return _answer(document_of_new(payment, None, call.settings))
+    return _response(document_of_new(payment, None, call.settings))
 
 
-def payment_status(call: Request) -> Content:
+def payment_status(call: Request) -> Response:
     """GET …PaymentStatus/get: return the request whose id is in a JSON body or in the query."""
     has_body = call.environ.get("CONTENT_LENGTH") not in (None, "", "0")
     payment = _payment(call, call.body() if has_body else call.parameters())
-    return _answer(document_as_now(payment, call.settings))
+    return _response(document_as_now(payment, call.settings))
 
 
-def transaction_received(call: Request) -> Content:
+def transaction_received(call: Request) -> Response:
     """POST …TransactionReceived/post: make the daemon check a transaction with bitcoind."""
     body = call.body()
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
     payment = _payment(call, body)
     queue_check(call, payment, form.txid)
-    return _answer(document_as_now(payment, call.settings))
+    return _response(document_as_now(payment, call.settings))
 
 
-def fault(problem: Answer, _environ: Environ) -> Answer:
+def fault(problem: JsonResponse, _environ: Environ) -> JsonResponse:
     """Convert a problem to an error of the Spellbook."""
-    return Answer(problem.status, {"error": problem.document["detail"]}, problem.headers)
+    return json_response(problem.status, {"error": problem.document["detail"]}, problem.headers)
 
 
 def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -81,7 +81,7 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
         isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**MAX_DIGITS_BEFORE_POINT
     ):
         return {}
-    if isinstance(amount, ExponentDecimal) and not _LEAST_FLOAT <= amount < _MOST_WITH_EXPONENT:
+    if isinstance(amount, ExponentDecimal) and not _MIN_FLOAT <= amount < _MAX_WITH_EXPONENT:
         return {}
     rounded = round(amount, currency_exponent(str(currency)))
     return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}
@@ -129,7 +129,7 @@ def _payment(call: Request, named: Mapping[str, Any]) -> PaymentRequest:
     return payment
 
 
-def _answer(document: Payment) -> Content:
+def _response(document: Payment) -> Response:
     values = {
         "payment_request_id": document["payment_request_id"],
         "seller_id": document["seller_id"],
@@ -144,7 +144,7 @@ def _answer(document: Payment) -> Content:
         "txid": document["txid"],
         "confirmations": document["confirmations"],
     }
-    return Content(HTTPStatus.OK, _encoded(values), JSON)
+    return Response(HTTPStatus.OK, _encoded(values), JSON)
 
 
 def _status(document: Payment) -> str:

@@ -6,33 +6,33 @@ from http import HTTPStatus
 from web.checkout.page import render
 from web.html.templates import MODAL, framable
 from web.http.request import Request
-from web.http.responses import HTML, Content
+from web.http.responses import HTML, Response
 
 _SCRIPTS = ("checkout.js", "frame.js")
 
 
-def show(call: Request, reference: str) -> Content:
+def show(call: Request, reference: str) -> Response:
     """GET /i/{id}: the checkout page, which a shop may show in a frame."""
     return _page(call, reference)
 
 
-def show_method(call: Request, reference: str, payment_method: str) -> Content:
+def show_method(call: Request, reference: str, payment_method: str) -> Response:
     """GET /i/{id}/{payment method}: the same page. At `receipt` it does not redirect."""
     return _page(call, reference, may_return=payment_method.lower() != "receipt")
 
 
-def show_by_parameter(call: Request) -> Content:
+def show_by_parameter(call: Request) -> Response:
     """GET /invoice?id={id}: the same page. The modal of older plug-ins opens it. Raise Problem 404."""
     reference = _parameters(call).get("id", "")
     return _page(call, reference, id=reference)
 
 
-def lead_to_operator(_call: Request, reference: str) -> Content:
+def lead_to_operator(_call: Request, reference: str) -> Response:
     """GET /invoices/{id}: redirect to the operator's page. The admin pages of shops link to this path."""
-    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"../operator/payments/{reference}"})
+    return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"../operator/payments/{reference}"})
 
 
-def _page(call: Request, reference: str, *, may_return: bool = True, **kept: str) -> Content:
+def _page(call: Request, reference: str, *, may_return: bool = True, **kept: str) -> Response:
     is_modal = _parameters(call).get("view") == MODAL
     if is_modal:
         kept["view"] = MODAL

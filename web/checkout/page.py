@@ -13,10 +13,10 @@ from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
 from web.http.asgi import RAW_PATH
-from web.http.etag import revalidated, tag_of
+from web.http.etag import tag_of, with_etag
 from web.http.request import Request
-from web.http.responses import SVG, Answer, Content, Problem, not_found
-from web.http.wsgi import root_of
+from web.http.responses import SVG, JsonResponse, Problem, Response, not_found
+from web.http.wsgi import relative_root
 
 UNFOLD = "again"
 """The parameter that unfolds the way to pay again. Without a script, each reload would fold it up."""
@@ -25,7 +25,7 @@ _PAGE = template("checkout.tpl")
 MAX_QR_CODES = 512
 
 
-def show(call: Request, reference: str) -> Content:
+def show(call: Request, reference: str) -> Response:
     """GET /pay/{id}: the page, in the language of `lang` or of the browser."""
     return render(call, reference)
 
@@ -38,7 +38,7 @@ def render(
     kept: Mapping[str, str] | None = None,
     is_modal: bool = False,
     may_return: bool = False,
-) -> Content:
+) -> Response:
     """Return the checkout page of a request. Raise Problem 404.
 
     Links to the same page in another language keep the parameters `kept`. With `may_return` the page
@@ -51,7 +51,7 @@ def render(
         _PAGE,
         language,
         network=facts.network,
-        root=root_of(call.environ[RAW_PATH]),
+        root=relative_root(call.environ[RAW_PATH]),
         scripts=scripts,
         kept=f"{urlencode(kept)}&" if kept else "",
         is_modal=is_modal,
@@ -65,12 +65,12 @@ def render(
     )
 
 
-def status(call: Request, reference: str) -> Answer:
+def status(call: Request, reference: str) -> JsonResponse:
     """GET /pay/{id}/status: the fields that the page needs, or 304 if nothing has changed."""
-    return revalidated(call, facts_or_404(call, reference).document)
+    return with_etag(call, facts_or_404(call, reference).document)
 
 
-def qr(call: Request, reference: str) -> Content:
+def qr(call: Request, reference: str) -> Response:
     """GET /pay/{id}/qr.svg: the BIP21 URI of the amount that is payable now.
 
     Raise Problem 410 if no amount is payable, so that no code on a shop's page leads to a second payment.
@@ -80,7 +80,7 @@ def qr(call: Request, reference: str) -> Content:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "this request has no payable amount any more")
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
-    return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
+    return Response(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
 def facts_or_404(call: Request, reference: str) -> PublicFacts:

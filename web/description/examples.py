@@ -131,5 +131,5 @@ def problem() -> dict[str, Any]:
     try:
         read_form(PaymentForm, {**CREATE_BODY, "currency": "eur", "confirmations": 1000})
     except Problem as refusal:
-        return {**refusal.answer.document}
+        return {**refusal.response.document}
     raise AssertionError("the form accepts the faults of the example")

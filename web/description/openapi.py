@@ -23,7 +23,7 @@ from web.description.meanings import (
 from web.description.operation import HEADERS, Operation, Parameter, Reply
 from web.description.operations import OPERATIONS
 from web.http.request import Request
-from web.http.responses import JSON, PROBLEM_JSON, Content, encoded
+from web.http.responses import JSON, PROBLEM_JSON, Response, encoded
 
 ALL_OPERATIONS = OPERATIONS + GREENFIELD_OPERATIONS
 _REF = "#/components/schemas/{model}"
@@ -65,9 +65,9 @@ _WEBHOOK_HEADERS = (
 )
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /openapi.json."""
-    return Content(HTTPStatus.OK, _encoded(call.settings.public_url), JSON)
+    return Response(HTTPStatus.OK, _encoded(call.settings.public_url), JSON)
 
 
 @cache

@@ -31,7 +31,7 @@ from web.greenfield.forms import respelled
 from web.greenfield.metadata import read_metadata
 from web.greenfield.stores import default_currency
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid
+from web.http.responses import FieldError, Problem, Response, invalid
 
 REPEAT = timedelta(seconds=10)
 """An equal order within this time is a double click, or is repeated after a lost response."""
@@ -68,7 +68,7 @@ class InvoiceOrder:
         return self.order_id if "redirectURL" in self.options else None
 
 
-def create(call: Request) -> Content:
+def create(call: Request) -> Response:
     """POST /api/v1/stores/{store}/invoices: the new invoice, or the invoice of an equal recent order."""
     order = _read_order(read_body(call), call)
     repeated = _repeated(order, call)

@@ -16,23 +16,23 @@ from web.greenfield.errors import CORS, missing, ok
 from web.greenfield.query import Query
 from web.greenfield.webhooks import own_webhook
 from web.http.request import Request
-from web.http.responses import JSON, Content, encoded
+from web.http.responses import JSON, Response, encoded
 
 log = structlog.get_logger(__name__)
 
 
-def list_deliveries(call: Request, webhook: str) -> Content:
+def list_deliveries(call: Request, webhook: str) -> Response:
     """GET …/webhooks/{webhook}/deliveries: the last `count` deliveries, the newest first."""
     count = Query(call).number("count", MAX_LISTED, MAX_LISTED)
     return ok([_document(delivery) for delivery in deliveries_of(own_webhook(call, webhook), count)])
 
 
-def show(call: Request, webhook: str, delivery: str) -> Content:
+def show(call: Request, webhook: str, delivery: str) -> Response:
     """GET …/deliveries/{delivery}."""
     return ok(_document(_own_delivery(own_webhook(call, webhook), delivery)))
 
 
-def request_body(call: Request, webhook: str, delivery: str) -> Content:
+def request_body(call: Request, webhook: str, delivery: str) -> Response:
     """GET …/deliveries/{delivery}/request: the exact bytes that Nodetill sent."""
     endpoint = own_webhook(call, webhook)
     found = _own_delivery(endpoint, delivery)
@@ -42,10 +42,10 @@ def request_body(call: Request, webhook: str, delivery: str) -> Content:
         delivery=found.reference,
         original_delivery=str(found.message.reference),
     )
-    return Content(HTTPStatus.OK, body, JSON, CORS)
+    return Response(HTTPStatus.OK, body, JSON, CORS)
 
 
-def redeliver(call: Request, webhook: str, delivery: str) -> Content:
+def redeliver(call: Request, webhook: str, delivery: str) -> Response:
     """POST …/deliveries/{delivery}/redeliver: the id of the new delivery, as a JSON string.
 
     The daemon sends the event again. Only the ids of the delivery in its body change. Raise Problem 429.
@@ -56,7 +56,7 @@ def redeliver(call: Request, webhook: str, delivery: str) -> Content:
         check_room(call.seller.id)
         if request_redelivery(message, call.now, call.writers.transaction):
             log.info("redelivery asked for", webhook=webhook, delivery=found.reference, by="key")
-    return Content(HTTPStatus.OK, encoded(message.next_delivery_reference), JSON, CORS)
+    return Response(HTTPStatus.OK, encoded(message.next_delivery_reference), JSON, CORS)
 
 
 def _own_delivery(webhook: Webhook, reference: str) -> Delivery:

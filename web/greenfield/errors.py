@@ -11,7 +11,16 @@ from typing import Any
 
 from web.greenfield.paths import is_greenfield
 from web.http.request import Environ
-from web.http.responses import JSON, PROBLEM_JSON, Answer, Content, FieldError, Problem, encoded, invalid
+from web.http.responses import (
+    JSON,
+    PROBLEM_JSON,
+    FieldError,
+    JsonResponse,
+    Problem,
+    Response,
+    encoded,
+    invalid,
+)
 from web.http.strict_json import Limits
 
 LIMITS = Limits(size_bytes=64 * 1024, nesting=32)
@@ -54,14 +63,14 @@ _PATHS: Mapping[str, str] = MappingProxyType(
 """This API's names of fields of the native API."""
 
 
-def ok(document: Mapping[str, Any] | list[Any]) -> Content:
+def ok(document: Mapping[str, Any] | list[Any]) -> Response:
     """Return a response with 200, because BTCPay's PHP library refuses every other status."""
-    return Content(HTTPStatus.OK, encoded(document), JSON, CORS)
+    return Response(HTTPStatus.OK, encoded(document), JSON, CORS)
 
 
-def empty() -> Content:
+def empty() -> Response:
     """Return 200 without a document. The type is not JSON, because clients cannot parse empty JSON."""
-    return Content(HTTPStatus.OK, b"", _TEXT, CORS)
+    return Response(HTTPStatus.OK, b"", _TEXT, CORS)
 
 
 def wrong(path: str, message: str) -> Problem:
@@ -74,41 +83,41 @@ def missing(kind: str, detail: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "not-found", detail, members={"code": f"{kind}-not-found"})
 
 
-def in_greenfield_form(answer: Answer, _environ: Environ) -> Content:
+def in_greenfield_form(response: JsonResponse, _environ: Environ) -> Response:
     """Convert a problem to an error of BTCPay's API."""
-    if answer.content_type != PROBLEM_JSON:
-        return Content(answer.status, answer.body, answer.content_type, {**answer.headers, **CORS})
-    problem = answer.document
+    if response.content_type != PROBLEM_JSON:
+        return Response(response.status, response.body, response.content_type, {**response.headers, **CORS})
+    problem = response.document
     if _type(problem) == "malformed":
         # BTCPay returns 422 for an unreadable body or query, with an empty path.
         fields = [{"path": "", "message": problem["detail"]}]
-        return Content(HTTPStatus.UNPROCESSABLE_ENTITY, encoded(fields), JSON, CORS)
-    return Content(answer.status, encoded(_error(answer)), JSON, {**answer.headers, **CORS})
+        return Response(HTTPStatus.UNPROCESSABLE_ENTITY, encoded(fields), JSON, CORS)
+    return Response(response.status, encoded(_error(response)), JSON, {**response.headers, **CORS})
 
 
-def misdirected(answer: Answer, environ: Environ) -> Content:
+def misdirected(response: JsonResponse, environ: Environ) -> Response:
     """Return the response to an unknown path or method, or to a CORS preflight."""
     if environ["REQUEST_METHOD"] == "OPTIONS":
-        return Content(HTTPStatus.OK, b"", _TEXT, _PREFLIGHT)
-    if answer.status != HTTPStatus.NOT_FOUND:
-        return in_greenfield_form(answer, environ)
-    return Content(answer.status, encoded({"code": "not-found", "message": _NOT_OFFERED}), JSON, CORS)
+        return Response(HTTPStatus.OK, b"", _TEXT, _PREFLIGHT)
+    if response.status != HTTPStatus.NOT_FOUND:
+        return in_greenfield_form(response, environ)
+    return Response(response.status, encoded({"code": "not-found", "message": _NOT_OFFERED}), JSON, CORS)
 
 
-def refusal(problem: Problem, path: str) -> Content:
+def refusal(problem: Problem, path: str) -> Response:
     """Return the response to a request that the HTTP server refuses before it calls the application."""
-    return in_greenfield_form(problem.answer, {}) if is_greenfield(path) else problem.answer
+    return in_greenfield_form(problem.response, {}) if is_greenfield(path) else problem.response
 
 
-def _error(answer: Answer) -> dict[str, Any] | list[dict[str, str]]:
-    problem, name = answer.document, _type(answer.document)
-    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+def _error(response: JsonResponse) -> dict[str, Any] | list[dict[str, str]]:
+    problem, name = response.document, _type(response.document)
+    if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         errors = problem.get("errors", [{"field": "", "message": problem["detail"]}])
         return [
             {"path": _PATHS.get(each["field"], each["field"]), "message": each["message"]} for each in errors
         ]
     message = problem["detail"]
-    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         message = f"a body has at most {LIMITS.size_bytes} bytes"
     error = {"code": problem.get("code") or _CODES.get(name, name), "message": message}
     if "missing_permission" in problem:

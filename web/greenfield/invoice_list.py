@@ -9,7 +9,7 @@ from web.greenfield.documents import invoice_documents
 from web.greenfield.errors import ok, wrong
 from web.greenfield.query import Query
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 
 MAX_INVOICES = 250
 """The maximum number of invoices in one response, and the default of `take`."""
@@ -18,7 +18,7 @@ _MAX_SEARCH_CHARACTERS = 200
 _STATUSES = {status.value.lower(): status for status in InvoiceStatus}
 
 
-def list_invoices(call: Request) -> Content:
+def list_invoices(call: Request) -> Response:
     """GET /api/v1/stores/{store}/invoices: a JSON array of invoices."""
     query = Query(call)
     search = _search(query, call.seller.id)

@@ -17,7 +17,7 @@ from web.greenfield.errors import empty, missing, ok, wrong
 from web.greenfield.metadata import read_metadata
 from web.greenfield.query import Query
 from web.http.request import Request
-from web.http.responses import Content, unavailable
+from web.http.responses import Response, unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _ATTEMPTS = 5
 """The daemon may change a request between the read and the mark. So many changes in a row are unlikely."""
 
 
-def show(call: Request, invoice: str) -> Content:
+def show(call: Request, invoice: str) -> Response:
     """GET /api/v1/stores/{store}/invoices/{invoice}. Shops call it while they handle a webhook."""
     is_with_methods = Query(call).flag("includePaymentMethods")
     with snapshot():
@@ -33,7 +33,7 @@ def show(call: Request, invoice: str) -> Content:
         return ok(invoice_documents(found, call.settings, is_with_methods=is_with_methods)[0])
 
 
-def list_payment_methods(call: Request, invoice: str) -> Content:
+def list_payment_methods(call: Request, invoice: str) -> Response:
     """GET …/payment-methods: the only method, with the payments so far."""
     query = Query(call)
     only_accounted = query.text("onlyAccountedPayments") is None or query.flag("onlyAccountedPayments")
@@ -42,7 +42,7 @@ def list_payment_methods(call: Request, invoice: str) -> Content:
     return ok(payment_methods(facts, only_accounted=only_accounted))
 
 
-def mark(call: Request, invoice: str) -> Content:
+def mark(call: Request, invoice: str) -> Response:
     """POST …/status: the marked invoice. The mark is the shop's claim, and changes no amount.
 
     If late money covers an expired invoice, "Settled" accepts this money instead. The response already has
@@ -68,7 +68,7 @@ def mark(call: Request, invoice: str) -> Content:
     raise unavailable("no-database", "the invoice is changing; nothing was marked, so try again")
 
 
-def archive(call: Request, invoice: str) -> Content:
+def archive(call: Request, invoice: str) -> Response:
     """DELETE …/invoices/{invoice}: 200 without a body. Only lists change."""
     payment = own_invoice(call, invoice)
     if payment.archived_at is None:
@@ -78,7 +78,7 @@ def archive(call: Request, invoice: str) -> Content:
     return empty()
 
 
-def unarchive(call: Request, invoice: str) -> Content:
+def unarchive(call: Request, invoice: str) -> Response:
     """POST …/unarchive: the invoice. Lists show it again."""
     payment = own_invoice(call, invoice)
     if payment.archived_at is not None:
@@ -88,7 +88,7 @@ def unarchive(call: Request, invoice: str) -> Content:
     return ok(invoice_as_now(payment, call.settings))
 
 
-def update(call: Request, invoice: str) -> Content:
+def update(call: Request, invoice: str) -> Response:
     """PUT …/invoices/{invoice}: the invoice with its new metadata."""
     payment = own_invoice(call, invoice)
     value = member(read_body(call), "metadata")

@@ -6,12 +6,12 @@ from models.api_key import revoke
 from payments.greenfield.permissions import granted
 from web.greenfield.errors import empty, ok
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 
 log = structlog.get_logger(__name__)
 
 
-def current(call: Request) -> Content:
+def current(call: Request) -> Response:
     """GET /api/v1/api-keys/current: exactly the permissions of the key, each with the store.
 
     Plug-ins compare this list with the permissions that they asked for. The response repeats the key from the
@@ -26,7 +26,7 @@ def current(call: Request) -> Content:
     return ok(document)
 
 
-def revoke_current(call: Request) -> Content:
+def revoke_current(call: Request) -> Response:
     """DELETE /api/v1/api-keys/current: revoke the key. 200 without a body."""
     key = call.key_holder.api_key
     with call.writers.transaction():

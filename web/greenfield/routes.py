@@ -15,9 +15,9 @@ from web.auth.access import allow_anonymous, check_store, no_access, require_any
 from web.greenfield import create_invoice, deliveries, invoice_list, invoices, keys, server, stores, webhooks
 from web.greenfield.not_offered import refund
 from web.http.request import KeyHolder, Request
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 
-Handler = Callable[..., Content]
+Handler = Callable[..., Response]
 Access = Callable[[Request], KeyHolder | None]
 Route = tuple[str, str, Access, Handler]
 
@@ -31,7 +31,7 @@ def _in_store(method: str, path: str, policy: str, handler: Handler) -> Route:
     """Return the route of a call on a store. Any other store gets 403, also if it does not exist."""
 
     @wraps(handler)
-    def serve(call: Request, store: str, **parts: str) -> Content:
+    def serve(call: Request, store: str, **parts: str) -> Response:
         check_store(call.key_holder, store, policy)
         return handler(call, **parts)
 
@@ -42,7 +42,7 @@ def _without_store(method: str, path: str, policy: str, handler: Handler) -> Rou
     """Return the route of a call without a store. A missing object gets 403, as in BTCPay."""
 
     @wraps(handler)
-    def serve(call: Request, **parts: str) -> Content:
+    def serve(call: Request, **parts: str) -> Response:
         try:
             return handler(call, **parts)
         except Problem as problem:

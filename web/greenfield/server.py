@@ -7,7 +7,7 @@ from payments.greenfield.payment_methods import ON_CHAIN
 from version import VERSION
 from web.greenfield.errors import ok
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 from web.monitoring.health import BLOCKS_BEHIND, SILENCE_SECONDS
 
 BTCPAY_VERSION = "2.3.1"
@@ -16,12 +16,12 @@ BTCPAY_VERSION = "2.3.1"
 _OUTAGE = timedelta(minutes=5)
 
 
-def health(call: Request) -> Content:
+def health(call: Request) -> Response:
     """GET /api/v1/health: whether the daemon can see payments now."""
     return ok({"synchronized": is_synchronized(daemon_report(), call)})
 
 
-def info(call: Request) -> Content:
+def info(call: Request) -> Response:
     """GET /api/v1/server/info, without a call of bitcoind, because shops request it for each page."""
     report = daemon_report()
     height = report.assessed_height

@@ -12,7 +12,7 @@ from web.auth.access import check_permission
 from web.greenfield.errors import missing, ok
 from web.greenfield.query import Query
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 
 _USUAL_CURRENCIES = ("USD", "EUR")
 _MAX_DISPLAYED_SECONDS = 300
@@ -20,17 +20,17 @@ _REFUND_DAYS = 30
 _RECEIPT: Mapping[str, Any] = {"enabled": True, "showQR": None, "showPayments": None}
 
 
-def list_stores(call: Request) -> Content:
+def list_stores(call: Request) -> Response:
     """GET /api/v1/stores: the key's store, as a list of one."""
     return ok([_document(call)])
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /api/v1/stores/{store}."""
     return ok(_document(call))
 
 
-def list_payment_methods(call: Request) -> Content:
+def list_payment_methods(call: Request) -> Response:
     """GET /api/v1/stores/{store}/payment-methods: on-chain bitcoin alone.
 
     Raise Problem 403 for `includeConfig` without the permission to change the store.
@@ -43,7 +43,7 @@ def list_payment_methods(call: Request) -> Content:
     return ok([_method(is_with_config=is_with_config)])
 
 
-def show_payment_method(_call: Request, payment_method: str) -> Content:
+def show_payment_method(_call: Request, payment_method: str) -> Response:
     """GET /api/v1/stores/{store}/payment-methods/{payment_method}.
 
     Before its version 2, BTCPay had a path for each kind of method. PrestaShop's old plug-in still calls

@@ -16,18 +16,18 @@ from models.webhook import (
     update_webhook,
     webhook_by_reference,
 )
-from web.greenfield.body import read_body, read_form
+from web.greenfield.body import read_body, read_members
 from web.greenfield.errors import empty, missing, ok, wrong
 from web.greenfield.forms import WebhookForm
 from web.http.request import Request
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 
 log = structlog.get_logger(__name__)
 
 
-def create(call: Request) -> Content:
+def create(call: Request) -> Response:
     """POST /api/v1/stores/{store}/webhooks: the new endpoint. Only this response has its secret."""
-    form = read_form(WebhookForm, read_body(call))
+    form = read_members(WebhookForm, read_body(call))
     seller_id = call.seller.id
     if len(endpoints_of(seller_id)) >= MAX_WEBHOOKS:
         raise wrong("url", f"a store has at most {MAX_WEBHOOKS} webhooks; delete one that is not in use")
@@ -39,23 +39,23 @@ def create(call: Request) -> Content:
     return ok({**_document(webhook), "secret": secret})
 
 
-def list_webhooks(call: Request) -> Content:
+def list_webhooks(call: Request) -> Response:
     """GET /api/v1/stores/{store}/webhooks: all endpoints, the oldest first."""
     return ok([_document(webhook) for webhook in endpoints_of(call.seller.id, BTCPAY)])
 
 
-def show(call: Request, webhook: str) -> Content:
+def show(call: Request, webhook: str) -> Response:
     """GET /api/v1/stores/{store}/webhooks/{webhook}."""
     return ok(_document(own_webhook(call, webhook)))
 
 
-def update(call: Request, webhook: str) -> Content:
+def update(call: Request, webhook: str) -> Response:
     """PUT /api/v1/stores/{store}/webhooks/{webhook}: the changed endpoint.
 
     A body without a secret keeps the old secret. An address that a key sets must be public.
     """
     found = own_webhook(call, webhook)
-    form = read_form(WebhookForm, read_body(call))
+    form = read_members(WebhookForm, read_body(call))
     changes: dict[str, Any] = {**form.settings}
     if form.url != found.url:
         changes |= {"url": form.url, "set_by": API_KEY}
@@ -69,7 +69,7 @@ def update(call: Request, webhook: str) -> Content:
     return show(call, webhook)
 
 
-def remove(call: Request, webhook: str) -> Content:
+def remove(call: Request, webhook: str) -> Response:
     """DELETE /api/v1/stores/{store}/webhooks/{webhook}: 200 without a body."""
     found = own_webhook(call, webhook)
     with call.writers.transaction():

@@ -14,8 +14,8 @@ from web.html.static_files import HASHED
 from web.http.asgi import RAW_PATH
 from web.http.database import network_of_problem
 from web.http.request import Environ
-from web.http.responses import FRAMABLE_POLICY, HTML, PAGE_POLICY, Answer, Content
-from web.http.wsgi import root_of
+from web.http.responses import FRAMABLE_POLICY, HTML, PAGE_POLICY, JsonResponse, Response
+from web.http.wsgi import relative_root
 
 RELOAD_SECONDS = 10
 """The interval at which a page reloads if scripts are off."""
@@ -35,7 +35,7 @@ def page(
     headers: Mapping[str, str] | None = None,
     network: str | None = None,
     **values: object,
-) -> Content:
+) -> Response:
     """Render a template. A test network is named in a band at the top."""
     band = network_band(language, network)
     text: str = template.render(
@@ -47,10 +47,10 @@ def page(
         "Vary": "Accept-Language",
         **(headers or {}),
     }
-    return Content(status, text.encode(), HTML, ours)
+    return Response(status, text.encode(), HTML, ours)
 
 
-def framable(page: Content) -> Content:
+def framable(page: Response) -> Response:
     """Return the page as one that a shop may show in a frame."""
     headers = {**page.headers, "Content-Security-Policy": FRAMABLE_POLICY}
     return replace(page, headers=headers, is_framable=True)
@@ -73,19 +73,19 @@ def template(name: str) -> SimpleTemplate:
 _PROBLEM = template("problem.tpl")
 
 
-def problem_page(problem: Answer, environ: Environ) -> Content:
+def problem_page(problem: JsonResponse, environ: Environ) -> Response:
     """Return a problem as a page, in the customer's language."""
     return _problem_page(problem, environ, _PROBLEM_WORDS.get(HTTPStatus(problem.status), "fault"))
 
 
-def framed_problem_page(problem: Answer, environ: Environ) -> Content:
+def framed_problem_page(problem: JsonResponse, environ: Environ) -> Response:
     """Return the same page for a frame. Without this page, a shop's button would seem to do nothing."""
     words = _PROBLEM_WORDS.get(HTTPStatus(problem.status), "fault")
     is_modal = ("view", MODAL) in parse_qsl(environ.get("QUERY_STRING", ""))
     return framable(_problem_page(problem, environ, words, is_modal=is_modal, scripts=("frame.js",)))
 
 
-def unknown_path_page(problem: Answer, environ: Environ) -> Content:
+def unknown_path_page(problem: JsonResponse, environ: Environ) -> Response:
     """Return the problem of an unknown path: a page for a browser, and JSON for a program.
 
     The libraries of some programs accept HTML too, so the paths of the API always return JSON. The problem of
@@ -99,20 +99,20 @@ def unknown_path_page(problem: Answer, environ: Environ) -> Content:
 
 
 def _problem_page(
-    problem: Answer,
+    problem: JsonResponse,
     environ: Environ,
     words: str,
     *,
     is_modal: bool = False,
     scripts: tuple[str, ...] = (),
-) -> Content:
+) -> Response:
     return page(
         _PROBLEM,
         language_for(environ.get("HTTP_ACCEPT_LANGUAGE")),
         status=problem.status,
         headers=problem.headers,
         network=network_of_problem(problem.document["type"]),
-        root=root_of(environ[RAW_PATH]),
+        root=relative_root(environ[RAW_PATH]),
         words=words,
         is_modal=is_modal,
         scripts=scripts,

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from web.http.connections import Connections
-from web.http.responses import Content, Problem
-from web.http.strict_json import BODY_LIMIT_BYTES, too_large
+from web.http.responses import Problem, Response
+from web.http.strict_json import MAX_BODY_BYTES, too_large
 from web.http.threads import Threads
 
 WsgiApp = Callable[..., Iterable[bytes]]
@@ -28,7 +28,7 @@ Headers = list[tuple[bytes, bytes]]
 MAX_HEAD_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """The longest time that a body may take to arrive."""
-MAX_BODY_BYTES = 4 * BODY_LIMIT_BYTES
+MAX_STORED_BYTES = 4 * MAX_BODY_BYTES
 """The application itself refuses a body above its own limit, in a form that its caller can parse."""
 MAX_DISCARDED_BYTES = 1024 * 1024
 """The server refuses a larger body unread. A client that still sends may then see a broken connection."""
@@ -40,7 +40,7 @@ _CLOSE = (b"connection", b"close")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-Refusal = Callable[[Problem, str], Content]
+Refusal = Callable[[Problem, str], Response]
 """A function that returns the response to a request on a path that the server refuses with this problem."""
 
 
@@ -53,7 +53,7 @@ def _do_nothing() -> None:
 
 
 @dataclass(slots=True)
-class _Response:
+class _WsgiResponse:
     """The response of the application. `rest` computes and yields the further pieces of the body."""
 
     status: int = 0
@@ -104,7 +104,7 @@ class WsgiAdapter:
                 self._threads.submit(response.close)
         self._connections.wait_for_client(scope)
 
-    async def _send(self, response: _Response, scope: Scope, send: Send) -> None:
+    async def _send(self, response: _WsgiResponse, scope: Scope, send: Send) -> None:
         """Send a response, or the first piece of it.
 
         `send` waits until the client has taken most of what was sent before.
@@ -137,7 +137,7 @@ class WsgiAdapter:
         length = int(headers.get(b"content-length", b"0"))
         if length == 0 and b"transfer-encoding" not in headers:
             return b""
-        if length > MAX_DISCARDED_BYTES or (length > MAX_BODY_BYTES and b"expect" in headers):
+        if length > MAX_DISCARDED_BYTES or (length > MAX_STORED_BYTES and b"expect" in headers):
             raise too_large()
         timeout = asyncio.timeout(0 if self._is_stopping else BODY_SECONDS)
         try:
@@ -180,7 +180,7 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def _received(receive: Receive) -> bytes:
-    """Read a body to its end, and store at most MAX_BODY_BYTES of it."""
+    """Read a body to its end, and store at most MAX_STORED_BYTES of it."""
     body, size, is_complete = b"", 0, False
     while not is_complete:
         message = await receive()
@@ -190,22 +190,22 @@ async def _received(receive: Receive) -> bytes:
         size += len(piece)
         if size > MAX_DISCARDED_BYTES:
             raise too_large()
-        body = body + piece if size <= MAX_BODY_BYTES else b""
+        body = body + piece if size <= MAX_STORED_BYTES else b""
         is_complete = not message.get("more_body", False)
-    if size > MAX_BODY_BYTES:
+    if size > MAX_STORED_BYTES:
         raise too_large()
     return body
 
 
-def _refused(content: Content) -> _Response:
+def _refused(refusal: Response) -> _WsgiResponse:
     """Return the response to a request that does not reach the application. The connection then closes."""
-    body = content.body if isinstance(content.body, bytes) else b"".join(content.body)
-    headers = {**content.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
-    return _Response(content.status, _ascii(headers.items()), body)
+    body = refusal.body if isinstance(refusal.body, bytes) else b"".join(refusal.body)
+    headers = {**refusal.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
+    return _WsgiResponse(refusal.status, _ascii(headers.items()), body)
 
 
-def _call(app: WsgiApp, environ: dict[str, Any]) -> _Response:
-    response = _Response()
+def _call(app: WsgiApp, environ: dict[str, Any]) -> _WsgiResponse:
+    response = _WsgiResponse()
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
         response.status, response.headers = int(status[:3]), _ascii(headers)

@@ -61,7 +61,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class Response:
     """A response: a status, a body, and headers beside the common ones.
 
     A large body is an iterator. The thread that sends a piece computes it. A page of another site may show
@@ -82,21 +82,11 @@ class Content:
         return {**common, "Content-Type": self.content_type, **self.headers}
 
 
-class Answer(Content):
-    """A response whose body is a JSON document."""
+@dataclass(frozen=True, slots=True)
+class JsonResponse(Response):
+    """A response whose body is this document. `json_response` makes it."""
 
-    __slots__ = ("document",)
-    document: Mapping[str, Any]
-
-    def __init__(
-        self,
-        status: int,
-        document: Mapping[str, Any],
-        headers: Mapping[str, str] | None = None,
-        content_type: str = JSON,
-    ) -> None:
-        super().__init__(status, encoded(document), content_type, headers or {})
-        object.__setattr__(self, "document", document)
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +123,7 @@ class Problem(Exception):
         self.members = members or {}
 
     @property
-    def answer(self) -> Answer:
+    def response(self) -> JsonResponse:
         """The response that the client receives."""
         document: dict[str, Any] = {
             "type": f"urn:nodetill:problem:{self.name}",
@@ -144,7 +134,17 @@ class Problem(Exception):
         }
         if self.errors:
             document["errors"] = [{"field": e.field, "message": e.message} for e in self.errors]
-        return Answer(self.status.value, document, self.headers, PROBLEM_JSON)
+        return json_response(self.status.value, document, self.headers, PROBLEM_JSON)
+
+
+def json_response(
+    status: int,
+    document: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    content_type: str = JSON,
+) -> JsonResponse:
+    """Return a response whose body is a JSON document."""
+    return JsonResponse(status, encoded(document), content_type, headers or {}, document=document)
 
 
 def encoded(document: Mapping[str, Any] | Sequence[Any]) -> bytes:

@@ -14,7 +14,7 @@ import uvicorn
 
 from web.http.asgi import MAX_HEAD_BYTES, Refusal, WsgiAdapter
 from web.http.connections import IDLE_SECONDS, Connections, Listener, listener
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 from web.http.threads import Threads
 
 CONNECTIONS = 2000
@@ -34,9 +34,9 @@ class CannotListenError(Exception):
     """The address is in use, or does not belong to this machine."""
 
 
-def problem_document(problem: Problem, _path: str) -> Content:
+def problem_document(problem: Problem, _path: str) -> Response:
     """Return the problem as RFC 9457 defines it, on each path."""
-    return problem.answer
+    return problem.response
 
 
 class Server:

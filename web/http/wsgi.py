@@ -10,11 +10,11 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from web.http.asgi import RAW_PATH
 from web.http.request import Environ
-from web.http.responses import HTML, Answer, Content, Problem, not_found
+from web.http.responses import HTML, JsonResponse, Problem, Response, not_found
 
-Callback = Callable[[Environ, dict[str, str]], Content]
+Callback = Callable[[Environ, dict[str, str]], Response]
 """The function of a route. It takes the WSGI environment and the variable parts of the path."""
-Converter = Callable[[Answer, Environ], Content]
+Converter = Callable[[JsonResponse, Environ], Response]
 """A function that converts a problem for its reader, such as to a page for a browser."""
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
@@ -46,15 +46,15 @@ def bottle_app(convert: Converter, spell: Callable[[str], str]) -> Bottle:
 
     def not_here(_error: HTTPError) -> HTTPResponse:
         page = _page_at_usual_spelling(app)
-        return bottle_response(page or convert(not_found().answer, request.environ))
+        return bottle_response(page or convert(not_found().response, request.environ))
 
     def not_allowed(error: HTTPError) -> HTTPResponse:
-        return bottle_response(convert(_not_allowed(error).answer, request.environ))
+        return bottle_response(convert(_not_allowed(error).response, request.environ))
 
     app.add_hook("before_request", respell)
     app.error(HTTPStatus.NOT_FOUND)(not_here)
     app.error(HTTPStatus.METHOD_NOT_ALLOWED)(not_allowed)
-    app.error(HTTPStatus.INTERNAL_SERVER_ERROR)(lambda _error: bottle_response(internal_error().answer))
+    app.error(HTTPStatus.INTERNAL_SERVER_ERROR)(lambda _error: bottle_response(internal_error().response))
     return app
 
 
@@ -67,12 +67,12 @@ def add_route(app: Bottle, method: str, path: str, callback: Callback, reader: R
     app.route(path, method, respond, reader=reader)
 
 
-def bottle_response(content: Content) -> HTTPResponse:
+def bottle_response(response: Response) -> HTTPResponse:
     """Convert a response to Bottle's."""
-    response = HTTPResponse(content.body, content.status, content.all_headers)
-    for cookie in content.cookies:
-        response.add_header("Set-Cookie", cookie)
-    return response
+    converted = HTTPResponse(response.body, response.status, response.all_headers)
+    for cookie in response.cookies:
+        converted.add_header("Set-Cookie", cookie)
+    return converted
 
 
 def internal_error() -> Problem:
@@ -91,12 +91,12 @@ def check_spelling(environ: Environ) -> None:
         raise not_found()
 
 
-def root_of(path: str) -> str:
+def relative_root(path: str) -> str:
     """Return the relative URL from a path to "/". Behind a proxy, "/" may have a prefix."""
     return "../" * (path.count("/") - 1)
 
 
-def _page_at_usual_spelling(app: Bottle) -> Content | None:
+def _page_at_usual_spelling(app: Bottle) -> Response | None:
     """Return a redirect to the usual spelling of the path, if a page for people is there."""
     raw: str = request.environ[RAW_PATH]
     if not _is_plain(raw) or request.method not in ("GET", "HEAD"):
@@ -108,8 +108,8 @@ def _page_at_usual_spelling(app: Bottle) -> Content | None:
         reader = _reader_at(spelling, app)
         if spelling != raw and _is_redirected(reader, raw, path, spelling):
             query = f"?{request.query_string}" if request.query_string else ""
-            location = f"{root_of(raw)}{spelling.removeprefix('/')}" or "./"
-            return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
+            location = f"{relative_root(raw)}{spelling.removeprefix('/')}" or "./"
+            return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
     return None
 
 

@@ -17,8 +17,8 @@ from web.html.templates import RELOAD_SECONDS, page, template
 from web.http.asgi import RAW_PATH
 from web.http.database import network_of_problem
 from web.http.request import Environ, Request
-from web.http.responses import POLICY_WITH_FORMS, SVG, Answer, Content, not_found
-from web.http.wsgi import root_of
+from web.http.responses import POLICY_WITH_FORMS, SVG, JsonResponse, Response, not_found
+from web.http.wsgi import relative_root
 from web.links.choice import WrongAmount
 from web.links.earlier import earlier_payment
 from web.links.view import LinkView, PublicLink, waiting_time
@@ -34,19 +34,19 @@ _WORDS: Mapping[int, str] = MappingProxyType(
 )
 
 
-def show(call: Request, reference: str) -> Content:
+def show(call: Request, reference: str) -> Response:
     """GET /l/{id}: the page, in the language of `lang` or of the browser. It makes no request."""
     language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
     return link_page(call, public_link(reference), language)
 
 
-def qr(call: Request, reference: str) -> Content:
+def qr(call: Request, reference: str) -> Response:
     """GET /l/{id}/qr.svg: a QR code with the address of the link's page."""
     link = public_link(reference).link
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
     url = link_url(link.reference, call.settings.public_url)
-    return Content(HTTPStatus.OK, qr_svg(url), SVG, headers)
+    return Response(HTTPStatus.OK, qr_svg(url), SVG, headers)
 
 
 def public_link(reference: str) -> PublicLink:
@@ -60,7 +60,7 @@ def public_link(reference: str) -> PublicLink:
 
 def link_page(
     call: Request, public: PublicLink, language: Language, error: WrongAmount | None = None
-) -> Content:
+) -> Response:
     """Return the page of a link. Show `error` at the field for the amount."""
     with snapshot():
         facts: LinkFacts = link_facts(public.link)
@@ -73,12 +73,12 @@ def link_page(
         network=known_network(),
         view=LinkView(public, facts, earlier, language, call.now, error),
         url=link_url(public.link.reference, call.settings.public_url),
-        root=root_of(call.environ[RAW_PATH]),
+        root=relative_root(call.environ[RAW_PATH]),
         languages=languages().values(),
     )
 
 
-def link_problem_page(problem: Answer, environ: Environ) -> Content:
+def link_problem_page(problem: JsonResponse, environ: Environ) -> Response:
     """Return a problem as a page in the payer's language. The page leads back to the link."""
     wanted = dict(parse_qsl(environ.get("QUERY_STRING", ""))).get("lang")
     language = language_for(environ.get("HTTP_ACCEPT_LANGUAGE"), wanted)
@@ -90,7 +90,7 @@ def link_problem_page(problem: Answer, environ: Environ) -> Content:
         status=problem.status,
         headers=problem.headers,
         network=network_of_problem(problem.document["type"]),
-        root=root_of(path),
+        root=relative_root(path),
         words=_WORDS.get(problem.status, "fault"),
         wait=waiting_time(seconds, language),
         is_busy=_WORDS.get(problem.status) == "busy_link",

@@ -21,8 +21,8 @@ from web.api.pricing import price_now
 from web.html.languages import language_for
 from web.http.asgi import RAW_PATH
 from web.http.request import Request
-from web.http.responses import HTML, Content
-from web.http.wsgi import root_of
+from web.http.responses import HTML, Response
+from web.http.wsgi import relative_root
 from web.links.choice import WrongAmount, read_choice
 from web.links.limits import check_link_limits
 from web.links.page import link_page, public_link
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 _UNDERWAY = (Status.NEW, Status.UNDERPAID)
 
 
-def pay(call: Request, reference: str) -> Content:
+def pay(call: Request, reference: str) -> Response:
     """POST /l/{id}/pay: 303 to the checkout page of a request. Raise Problem 429 or 503.
 
     The form needs no secret. The page is public, so a form of another site can do no more than a visitor.
@@ -57,7 +57,7 @@ def pay(call: Request, reference: str) -> Content:
     return _see_other(call, f"pay/{payment.reference}", form)
 
 
-def back(call: Request, reference: str) -> Content:
+def back(call: Request, reference: str) -> Response:
     """GET /l/{id}/pay: 303 to the page of the link. Only a press of "Pay" makes a request."""
     public_link(reference)
     return _see_other(call, f"l/{reference}", call.page_parameters())
@@ -124,8 +124,8 @@ def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: dateti
     )
 
 
-def _see_other(call: Request, path: str, given: dict[str, str]) -> Content:
+def _see_other(call: Request, path: str, given: dict[str, str]) -> Response:
     """Redirect to another public page, in the language that the payer has chosen."""
     query = f"?{urlencode({'lang': given['lang']})}" if given.get("lang") else ""
-    location = f"{root_of(call.environ[RAW_PATH])}{path}{query}"
-    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})
+    location = f"{relative_root(call.environ[RAW_PATH])}{path}{query}"
+    return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})

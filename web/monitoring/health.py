@@ -20,7 +20,7 @@ from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
 from web.auth.access import is_monitor, may_see_details
 from web.http.request import Environ, Request
-from web.http.responses import Answer
+from web.http.responses import JsonResponse, json_response
 
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
@@ -31,13 +31,13 @@ Problems = list[tuple[str, str]]
 """For each problem: the affected part of Nodetill, and a line with the problem and its cure."""
 
 
-def health(call: Request) -> Answer:
+def health(call: Request) -> JsonResponse:
     """GET /health: 200, or 503 with the problems. Ages are in seconds.
 
     The lines may name hosts, wallets and blocks, so the public receives only the names of affected parts.
     """
     found, findings = _look(call)
-    return _answer(found, findings, is_full=may_see_details(call))
+    return _response(found, findings, is_full=may_see_details(call))
 
 
 def look(call: Request) -> tuple[list[str], HealthFindings]:
@@ -46,7 +46,7 @@ def look(call: Request) -> tuple[list[str], HealthFindings]:
     return [line for _, line in found], findings
 
 
-def unreadable(environ: Environ, settings: Settings) -> Answer:
+def unreadable(environ: Environ, settings: Settings) -> JsonResponse:
     """Return the response for a database that is not available."""
     findings = HealthFindings(
         chain={"height": None, "node_height": None, "behind": None, "last_block_at": None},
@@ -56,7 +56,7 @@ def unreadable(environ: Environ, settings: Settings) -> Answer:
         addresses={"free": None},
     )
     found = [("database", "the database is not available; read the log of run_web.py")]
-    return _answer(found, findings, is_full=is_monitor(environ, settings))
+    return _response(found, findings, is_full=is_monitor(environ, settings))
 
 
 def _look(call: Request) -> tuple[Problems, HealthFindings]:
@@ -65,10 +65,10 @@ def _look(call: Request) -> tuple[Problems, HealthFindings]:
         return list(problems(call.settings, call.now, findings)), findings
 
 
-def _answer(found: Problems, findings: HealthFindings, *, is_full: bool) -> Answer:
+def _response(found: Problems, findings: HealthFindings, *, is_full: bool) -> JsonResponse:
     status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
     lines = [line for _, line in found] if is_full else list(dict.fromkeys(part for part, _ in found))
-    return Answer(status, Health(status="failing" if found else "ok", problems=lines, **findings))
+    return json_response(status, Health(status="failing" if found else "ok", problems=lines, **findings))
 
 
 def figures(now: datetime) -> HealthFindings:

@@ -23,7 +23,7 @@ from payments.status import EventType, Status
 from version import VERSION
 from web.api.pricing import prices_now
 from web.http.request import Request
-from web.http.responses import PROMETHEUS, Content
+from web.http.responses import PROMETHEUS, Response
 from web.monitoring.health import figures, problems
 
 _UNDERWAY = (Status.NEW, Status.UNDERPAID, Status.RECEIVED, Status.CONFIRMING)
@@ -32,7 +32,7 @@ _OUTCOMES = ("delivered", "delayed", "given up")
 _TOPICS = ("rawtx", "hashblock")
 
 
-def metrics(call: Request) -> Content:
+def metrics(call: Request) -> Response:
     """GET /metrics: the metrics in the text format of Prometheus."""
     with snapshot():
         families = [
@@ -44,7 +44,7 @@ def metrics(call: Request) -> Content:
             *_of_prices(call),
         ]
         families += _of_daemon(daemon_report())
-    return Content(HTTPStatus.OK, generate_latest(_Collected(families)), PROMETHEUS)
+    return Response(HTTPStatus.OK, generate_latest(_Collected(families)), PROMETHEUS)
 
 
 class _Collected:
@@ -133,7 +133,7 @@ def _of_daemon(report: DaemonReport) -> Iterator[Metric]:
     ):
         yield _counter(name, meaning, [({}, counters.get(name, {}).get("", 0))])
     yield _deliveries(counters.get("deliveries", {}))
-    yield _latencies(counters.get("told", {}))
+    yield _latencies(counters.get("latencies", {}))
 
 
 def _deliveries(counts: Mapping[str, int]) -> Metric:

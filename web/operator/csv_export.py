@@ -18,11 +18,11 @@ from web.api.payment_list import OperatorFilters, page_of
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.http.database import connection
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 from web.operator.payment_list import filled_in
 
 CSV = "text/csv; charset=utf-8; header=present"
-_AT_ONCE = 1000
+_BATCH_SIZE = 1000
 
 # A spreadsheet runs a cell that begins like a formula, and a stranger may have written the cell
 # (https://owasp.org/www-community/attacks/CSV_Injection). A reader with another separator may begin a cell
@@ -39,7 +39,7 @@ COLUMNS = (
 """`received_fiat` is the received money at the price of the request."""
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/payments.csv: all requests that match the filters of the list, newest first."""
     given = {
         name: value
@@ -50,11 +50,11 @@ def show(call: Request) -> Content:
     return csv_file(f"payments-{call.now:%Y-%m-%d}.csv", _lines(filters))
 
 
-def csv_file(name: str, lines: Iterator[bytes]) -> Content:
+def csv_file(name: str, lines: Iterator[bytes]) -> Response:
     """Return a download. `lines` are parts of `csv_of`."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     # Without a byte order mark, spreadsheets assume the system's old code page.
-    return Content(HTTPStatus.OK, chain([b"\xef\xbb\xbf"], lines), CSV, headers)
+    return Response(HTTPStatus.OK, chain([b"\xef\xbb\xbf"], lines), CSV, headers)
 
 
 def decimals_of(amount: Decimal, currency: str) -> str:
@@ -67,7 +67,7 @@ def _lines(filters: OperatorFilters) -> Iterator[bytes]:
     yield csv_of([COLUMNS])
     cursor: str | None = None
     while True:
-        part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
+        part = filters.model_copy(update={"limit": _BATCH_SIZE, "cursor": cursor})
         with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
             links = link_references(page)

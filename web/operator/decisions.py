@@ -23,7 +23,7 @@ from models.queries.attention import ActionNeeded, acknowledge, actions_for, reo
 from web.api.events import send_again
 from web.api.payments import queue_acceptance, queue_cancellation
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.http.responses import FieldError, Problem, Response, invalid, not_found
 from web.operator.layout import is_our_path, see_other
 
 log = structlog.get_logger(__name__)
@@ -40,21 +40,21 @@ class Notice:
     undo_at: str | None = None
 
 
-def accept(call: Request, reference: str) -> Content:
+def accept(call: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/accept: request that the daemon counts late money, as the API does."""
     queue_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
     return _back(call, _page_of(reference))
 
 
-def cancel(call: Request, reference: str) -> Content:
+def cancel(call: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/cancel: request that the daemon cancels the payment, as the API does."""
     queue_cancellation(call, payment_or_404(reference), by=_OPERATOR)
     return see_other(_page_of(reference), call)
 
 
-def mark_settled(call: Request, reference: str) -> Content:
+def mark_settled(call: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/settle: acknowledge everything that the form showed."""
-    payment, form = payment_or_404(reference), call.visitor.form
+    payment, form = payment_or_404(reference), call.session.form
     comment = form.get("comment", "").strip()
     if not is_comment(comment):
         message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
@@ -68,18 +68,18 @@ def mark_settled(call: Request, reference: str) -> Content:
     return _back(call, _page_of(reference))
 
 
-def mark_all_settled(call: Request) -> Content:
+def mark_all_settled(call: Request) -> Response:
     """POST /operator/settle: acknowledge a whole list, except payments that have changed meanwhile."""
-    form = call.visitor.form
+    form = call.session.form
     found = [(payment_by_reference(name), shown) for name, shown in form.items()]
     _acknowledge(call, [(payment, shown) for payment, shown in found if payment is not None])
     needs = form.get("needs", "")
     return _back(call, f"?needs={needs}" if needs in list(ActionNeeded) else "")
 
 
-def undo(call: Request) -> Content:
+def undo(call: Request) -> Response:
     """POST /operator/undo: undo the marks that one form made, or the mark on one of its payments."""
-    form = call.visitor.form
+    form = call.session.form
     only = form.get("payment")
     for decision in _decisions_of(form.get("at", "")):
         if only in (None, decision.payment.reference) and _can_undo(decision):
@@ -90,7 +90,7 @@ def undo(call: Request) -> Content:
     return _back(call, "" if only is None else _page_of(only))
 
 
-def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Content:
+def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Response:
     """POST /operator/payments/{id}/events/{event_id}/{channel}: request that the daemon sends it again.
 
     `channel` can also be the reference of one message, because an event may go to several endpoints.
@@ -159,7 +159,7 @@ def _can_undo(decision: Decision) -> bool:
     return decision.kind == DecisionKind.SETTLED and last is not None and last.id == decision.id
 
 
-def _back(call: Request, otherwise: str) -> Content:
+def _back(call: Request, otherwise: str) -> Response:
     """Redirect to the page with the form, which shows a line about this decision."""
     path = _return_path(call, otherwise)
     moment = urlencode({"done": Decision.at.db_value(call.now)})
@@ -168,7 +168,7 @@ def _back(call: Request, otherwise: str) -> Content:
 
 def _return_path(call: Request, otherwise: str) -> str:
     """Return the path of the page with the form, without a leading slash."""
-    to = call.visitor.form.get("to")
+    to = call.session.form.get("to")
     return to if to is not None and is_our_path(to) else otherwise
 
 

@@ -3,14 +3,14 @@
 from web.auth.origin import is_from_this_machine
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 from web.operator import payment_list
 from web.operator.layout import is_from_elsewhere, operator_page
 
 _PAGE = template("front.tpl")
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /: the operator's list. A visitor's page has nothing about this installation.
 
     Without OPERATOR_PASSWORD the page explains to a visitor on this machine how to enable the operator's

@@ -31,7 +31,7 @@ from payments.greenfield.permissions import (
 )
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.http.responses import FieldError, Problem, Response, invalid, not_found
 from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 from web.operator.sellers import seller_that_sells
@@ -39,7 +39,7 @@ from web.operator.sellers import seller_that_sells
 log = structlog.get_logger(__name__)
 
 _NEW_KEY = template("operator_key_made.tpl")
-_MOST_STOPPED = 50
+_MAX_STOPPED = 50
 
 EVERYTHING, CHOSEN = "everything", "chosen"
 CHOICES: Mapping[str, str] = MappingProxyType(
@@ -61,7 +61,7 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
     stopped = [key for key in reversed(found) if key not in working]
     return {
         "keys": working,
-        "stopped": stopped[:_MOST_STOPPED],
+        "stopped": stopped[:_MAX_STOPPED],
         "choices": CHOICES,
         "meanings": MEANINGS,
         "in_words": in_words,
@@ -78,10 +78,10 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
     return Notice(f"The key {key.reference} is revoked. It never works again.")
 
 
-def create(call: Request, seller_id: str) -> Content:
+def create(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
     seller = seller_that_sells(seller_id)
-    form = call.visitor.form
+    form = call.session.form
     label = form.get("label", "").strip()
     if not is_label(label):
         message = f"must be one line of at most {MAX_LABEL_CHARACTERS} characters without control characters"
@@ -110,7 +110,7 @@ def create(call: Request, seller_id: str) -> Content:
     )
 
 
-def stop(call: Request, seller_id: str, key_id: str) -> Content:
+def stop(call: Request, seller_id: str, key_id: str) -> Response:
     """POST /operator/sellers/{id}/keys/{key_id}/revoke. Revoking a revoked key is no fault."""
     key = key_by_reference(key_id)
     if key is None or key.seller_id != seller_id:

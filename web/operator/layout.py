@@ -18,7 +18,7 @@ from web.http import wsgi
 from web.http.asgi import RAW_PATH
 from web.http.database import network_of_problem
 from web.http.request import Environ, Request
-from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
+from web.http.responses import HTML, POLICY_WITH_FORMS, JsonResponse, Response
 
 _PROBLEM = template("operator_problem.tpl")
 _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9][A-Za-z0-9._-]*)+|api-keys/authorize)?(\?[!-~]*)?", re.ASCII)
@@ -41,24 +41,24 @@ _NOTHING_HERE = "no page and no payment has this address; check it, or find the 
 
 def operator_page(
     name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
-) -> Content:
+) -> Response:
     """Render a template for a request. A band at the top names a test network."""
     return _filled(name, call.environ, status, {}, {"band": network_mark(known_network()), **values})
 
 
-def see_other(path: str, call: Request, *cookies: str) -> Content:
+def see_other(path: str, call: Request, *cookies: str) -> Response:
     """Redirect to another page of Nodetill. `path` has no leading slash."""
     location = f"{root_of(call.environ)}{path}" or "./"
-    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
+    return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
 
 
-def operator_problem_page(problem: Answer, environ: Environ) -> Content:
+def operator_problem_page(problem: JsonResponse, environ: Environ) -> Response:
     """Return a problem as a page. For 401, redirect to the login, which later redirects back."""
     if problem.status == HTTPStatus.UNAUTHORIZED:
         login = f"{root_of(environ)}operator/login"
         is_page = environ["REQUEST_METHOD"] == "GET"
         location = f"{login}?{urlencode({'to': _path_of(environ)})}" if is_page else login
-        return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})
+        return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})
     document = problem.document
     is_missing = problem.status == HTTPStatus.NOT_FOUND
     words = {
@@ -80,7 +80,7 @@ def is_from_elsewhere(call: Request) -> bool:
 
 def root_of(environ: Environ) -> str:
     """Return the relative URL from the requested page to the first page. A proxy may add a prefix to both."""
-    return wsgi.root_of(environ[RAW_PATH])
+    return wsgi.relative_root(environ[RAW_PATH])
 
 
 def is_our_path(path: str) -> bool:
@@ -104,7 +104,7 @@ def _filled(
     status: int,
     headers: Mapping[str, str],
     values: Mapping[str, object],
-) -> Content:
+) -> Response:
     text: str = name.render(
         root=root_of(environ), files=HASHED, bitcoin=bitcoin, money=money, moment=moment, **values
     )
@@ -113,7 +113,7 @@ def _filled(
         # With "no-referrer" a browser would send "Origin: null" with Nodetill's own forms.
         "Referrer-Policy": "same-origin",
     }
-    return Content(status, text.encode(), HTML, {**ours, **headers})
+    return Response(status, text.encode(), HTML, {**ours, **headers})
 
 
 def _path_of(environ: Environ) -> str:

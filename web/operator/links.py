@@ -19,7 +19,7 @@ from web.api.payment_list import read_search, read_seller
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, not_found
+from web.http.responses import Response, not_found
 from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 from web.operator.payment_list import MAX_COUNTED, filled_in, total_line
@@ -46,7 +46,7 @@ class OperatorLinkFilters(LinkFilters):
         return LinkSearch(seller_id=self.seller, state=self.state, text=self.q)
 
 
-def show_all(call: Request) -> Content:
+def show_all(call: Request) -> Response:
     """GET /operator/links: all links, newest first, each with the money that it received."""
     given = filled_in(call, OperatorLinkFilters)
     filters = read_form(OperatorLinkFilters, given)
@@ -71,12 +71,12 @@ def show_all(call: Request) -> Content:
     )
 
 
-def show(call: Request, reference: str) -> Content:
+def show(call: Request, reference: str) -> Response:
     """GET /operator/links/{id}."""
     settings = call.settings
     with snapshot():
         link = link_or_404(reference)
-        document = document_of_link(link, call)
+        document = document_of_link(link, call.settings, call.now)
         late = late_requests(link, call.now, settings.rate_max_age, settings.rate_spread)
     is_just_closed = "closed" in call.page_parameters() and document["closed_at"] is not None
     notice = Notice("The link is closed. Nobody can pay it any more.") if is_just_closed else None
@@ -84,7 +84,7 @@ def show(call: Request, reference: str) -> Content:
     return operator_page(_LINK, call, link=document, late=late, is_closable=is_closable, notice=notice)
 
 
-def close(call: Request, reference: str) -> Content:
+def close(call: Request, reference: str) -> Response:
     """POST /operator/links/{id}/close: close the link, as the API does."""
     link = link_or_404(reference)
     if end_link(link, call.now, call.writers.transaction):

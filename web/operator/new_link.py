@@ -13,7 +13,7 @@ from web.api.new_link import log_link, make_link
 from web.api.new_request import new_reference
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid
+from web.http.responses import FieldError, Problem, Response, invalid
 from web.operator.layout import operator_page, see_other
 from web.operator.new_request import (
     Refusal,
@@ -32,14 +32,14 @@ _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BETWEEN_AMOUNTS = re.compile(r"\s*;\s*|,?\s+")
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/links/new: the form. `seller` and `currency` of the query are selected."""
     return _form(call, preselected(call))
 
 
-def create(call: Request) -> Content:
+def create(call: Request) -> Response:
     """POST /operator/links/new: make the link and redirect to its page, or return the form with errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         link = _link_by_hand(call, values)
     except Problem as problem:
@@ -86,7 +86,7 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     return body
 
 
-def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
     offered = choices(call)
     currency = values.get("currency", "")
     return operator_page(

@@ -17,14 +17,14 @@ from web.api.pricing import prices_now
 from web.api.request_limit import check_request_limits
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid
+from web.http.responses import FieldError, Problem, Response, invalid
 from web.operator.layout import operator_page, see_other
 
 _PAGE = template("operator_new.tpl")
 _TEXTS = ("amount_fiat", "currency", "order_id", "note", "label")
 _NUMBERS = ("confirmations", "expires_in")
 _TOKEN = re.compile("[0-9a-f]{32}")
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Refusal:
         return cls(problem.status, errors, "" if errors else problem.detail)
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/new: the form. `seller` and `currency` of the query are selected."""
     return _form(call, preselected(call))
 
 
-def create(call: Request) -> Content:
+def create(call: Request) -> Response:
     """POST /operator/new: make the request and redirect to its page, or return the form with the errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         payment = request_by_hand(call, values)
     except Problem as problem:
@@ -116,7 +116,7 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
     offered = choices(call)
     currency = values.get("currency", "")
     return operator_page(
@@ -151,5 +151,5 @@ def with_point(amount: str) -> str:
 
 def number_or_text(text: str) -> int | str:
     """Return the text as a whole number, or the text itself if it is no number."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
     return int(text) if is_number else text

@@ -23,7 +23,7 @@ from web.api.documents import document_of
 from web.html.languages import bitcoin
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 from web.operator.decisions import decision_moment, notice_of, payment_or_404
 from web.operator.layout import operator_page
 from web.operator.payment_list import NEEDS
@@ -74,7 +74,7 @@ class Moment:
     comment: str = ""
 
 
-def show(call: Request, reference: str) -> Content:
+def show(call: Request, reference: str) -> Response:
     """GET /operator/payments/{id}."""
     settings = call.settings
     with snapshot():

@@ -11,7 +11,7 @@ from models.daemon_status import daemon_report
 from models.operator_session import failed_logins
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
-from models.queries.attention import MOST_COUNTED, ActionNeeded, action_counts
+from models.queries.attention import MAX_ACTIONS_COUNTED, ActionNeeded, action_counts
 from models.queries.failed_deliveries import FailedDelivery, failed_deliveries
 from models.queries.pricing import late_money_of
 from models.queries.wallets import NEWEST, wallet_figures
@@ -25,7 +25,7 @@ from web.api.schemas import Payment
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content
+from web.http.responses import Response
 from web.monitoring.health import look
 from web.operator.decisions import notice_of
 from web.operator.layout import operator_page
@@ -105,7 +105,7 @@ class Question:
         return NEEDS[self.need][1]
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /: open decisions and all payments, or the payments that match the filters."""
     given = filled_in(call, OperatorFilters)
     filters = read_form(OperatorFilters, given)
@@ -213,8 +213,8 @@ def total_line(total: int | None, shown: int, most: int) -> str | None:
 def _in_title(counts: Mapping[ActionNeeded, int]) -> str:
     """Return the number of open decisions for the title of the browser's tab, or an empty text."""
     total = sum(counts.values())
-    return f"{total}{'+' * (MOST_COUNTED in counts.values())}" if total else ""
+    return f"{total}{'+' * (MAX_ACTIONS_COUNTED in counts.values())}" if total else ""
 
 
 def _count(count: int) -> str:
-    return f"{count:,} or more" if count == MOST_COUNTED else f"{count:,}"
+    return f"{count:,} or more" if count == MAX_ACTIONS_COUNTED else f"{count:,}"

@@ -14,7 +14,7 @@ from payments.money import format_btc
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, invalid
+from web.http.responses import FieldError, Response, invalid
 from web.operator.csv_export import csv_file, csv_of, decimals_of
 from web.operator.layout import operator_page
 
@@ -96,7 +96,7 @@ class Chart:
         return decimals_of(amount, self.currency)
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/money: the last `days` days, or the last months or years by `by`."""
     parameters, today = call.page_parameters(), call.now.date()
     span = _span(parameters, today)
@@ -113,7 +113,7 @@ def show(call: Request) -> Content:
     )
 
 
-def export(call: Request) -> Content:
+def export(call: Request) -> Response:
     """GET /operator/money.csv: the same figures by period, currency and seller, newest first."""
     span = _span(call.page_parameters(), call.now.date())
     with bounded_reading(OPERATOR_SECONDS):

@@ -10,7 +10,7 @@ from models.db.connection import snapshot
 from models.seller import MAX_NAME_CHARACTERS, Seller, seller_by_id
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, not_found
+from web.http.responses import Response, not_found
 from web.operator import keys, webhooks
 from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 _PAGE = template("operator_seller.tpl")
 
 
-def show(call: Request, seller_id: str) -> Content:
+def show(call: Request, seller_id: str) -> Response:
     """GET /operator/sellers/{id}."""
     with snapshot():
         seller = seller_or_404(seller_id)
@@ -37,10 +37,10 @@ def show(call: Request, seller_id: str) -> Content:
         )
 
 
-def change(call: Request, seller_id: str) -> Content:
+def change(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}: store the name and the support address that customers see."""
     seller = seller_that_sells(seller_id)
-    name, support = read_contact(call.visitor.form)
+    name, support = read_contact(call.session.form)
     with call.writers.transaction():
         Seller.update(name=name, support=support).where(Seller.id == seller.id).execute()
     log.info("seller changed", seller=seller_id, by="operator")

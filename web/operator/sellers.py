@@ -12,14 +12,14 @@ from models.queries.sellers import seller_facts
 from models.seller import MAX_NAME_CHARACTERS, Seller, seller_by_id
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.http.responses import FieldError, Problem, Response, invalid, not_found
 from web.operator.decisions import notice_of
 from web.operator.layout import operator_page
 
 _PAGE = template("operator_sellers.tpl")
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/sellers."""
     with snapshot():
         return operator_page(

@@ -15,7 +15,7 @@ from web.html.languages import languages
 from web.html.templates import template
 from web.http.etag import tag_of
 from web.http.request import Request
-from web.http.responses import Content, Problem
+from web.http.responses import Problem, Response
 from web.operator.decisions import payment_or_404
 from web.operator.layout import operator_page, see_other
 from web.operator.new_request import (
@@ -70,14 +70,14 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """The heading and the sentence of each scene of the checkout page, for the person at the till."""
 
 
-def show(call: Request) -> Content:
+def show(call: Request) -> Response:
     """GET /operator/till: the keypad. `seller` and `currency` of the query are selected."""
     return _keypad(call, preselected(call))
 
 
-def pay(call: Request) -> Content:
+def pay(call: Request) -> Response:
     """POST /operator/till: make a request and redirect to its sale page, or return the keypad with errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         payment = request_by_hand(call, values)
     except Problem as problem:
@@ -85,18 +85,21 @@ def pay(call: Request) -> Content:
     return see_other(f"operator/till/{payment.reference}", call)
 
 
-def sale(call: Request, reference: str) -> Content:
+def sale(call: Request, reference: str) -> Response:
     """GET /operator/till/{id}: the QR code over the whole screen, and a tick once the amount is received.
 
     The page follows the payment until it is final, because a double-spend can take back a received payment.
     """
     facts = facts_or_404(call, reference)
     view = View(facts, languages()["en"], call.now, call.settings.explorer_url)
-    heading, sentence = WORDS[view.scene]
+    # A payment that needs no confirmation is confirmed at once, and a double-spend can still take it back.
+    is_in_block = bool(facts.confirmations) or facts.is_closed
+    heading, sentence = WORDS["received" if view.scene == "confirmed" and not is_in_block else view.scene]
     return operator_page(
         _SALE,
         call,
         facts=facts,
+        is_final=facts.is_final and is_in_block,
         view=view,
         tag=tag_of(facts.document),
         now=call.now.isoformat(timespec="milliseconds"),
@@ -109,7 +112,7 @@ def sale(call: Request, reference: str) -> Content:
     )
 
 
-def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
     offered = choices(call)
     currency = values.get("currency", "")
     decimals = {code: currency_exponent(code) for code in offered.currencies}

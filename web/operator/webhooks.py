@@ -36,7 +36,7 @@ from models.webhook import (
 )
 from web.html.templates import template
 from web.http.request import Request
-from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.http.responses import FieldError, Problem, Response, invalid, not_found
 from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 from web.operator.sellers import seller_that_sells
@@ -104,10 +104,10 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
     return None
 
 
-def create(call: Request, seller_id: str) -> Content:
+def create(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
     seller = seller_that_sells(seller_id)
-    form = call.visitor.form
+    form = call.session.form
     kind, url, event_types, secret = _read(form, call.settings)
     # The form has the id of the new endpoint, so a form that is sent twice makes one endpoint.
     reference = form.get("webhook_id", "")
@@ -141,7 +141,7 @@ def create(call: Request, seller_id: str) -> Content:
     )
 
 
-def test(call: Request, seller_id: str, webhook_id: str) -> Content:
+def test(call: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/test: request that the daemon sends a test."""
     webhook = _webhook_of(seller_id, webhook_id)
     if request_webhook_test(webhook, call.now, call.writers.transaction):
@@ -149,10 +149,10 @@ def test(call: Request, seller_id: str, webhook_id: str) -> Content:
     return _back(call, webhook_id, seller_id, "tested")
 
 
-def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
+def switch(call: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form states."""
     webhook = _webhook_of(seller_id, webhook_id)
-    is_enabled = call.visitor.form.get("to_state") == "enabled"
+    is_enabled = call.session.form.get("to_state") == "enabled"
     if webhook.is_enabled != is_enabled:
         with call.writers.transaction():
             update_webhook(webhook, is_enabled=is_enabled)
@@ -161,7 +161,7 @@ def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
     return _back(call, webhook_id, seller_id, "enabled" if is_enabled else "disabled")
 
 
-def remove(call: Request, seller_id: str, webhook_id: str) -> Content:
+def remove(call: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. Removing a removed endpoint is no fault."""
     webhook = webhook_by_reference(webhook_id)
     if webhook is not None and webhook.seller_id == seller_id:
@@ -212,7 +212,7 @@ def _sent_twice(reference: str) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
 
 
-def _back(call: Request, webhook_id: str, seller_id: str, now: str) -> Content:
+def _back(call: Request, webhook_id: str, seller_id: str, now: str) -> Response:
     """Redirect to the seller's page, which shows a line about this change."""
     query = urlencode({"webhook": webhook_id, "now": now})
     return see_other(f"operator/sellers/{seller_id}?{query}", call)

@@ -1,7 +1,7 @@
-% rebase("till_layout.tpl", title="Till", is_polling=not facts.is_final)
+% rebase("till_layout.tpl", title="Till", is_polling=not is_final)
 % is_over = not facts.payable_sats and not view.is_settled
 <main id="sale" aria-live="polite" class="sale {{view.tone}}" data-status="{{root}}pay/{{facts.reference}}/status" data-tag="{{tag}}" data-now="{{now}}"\\
-% if facts.is_final:
+% if is_final:
  data-final\\
 % end
 >

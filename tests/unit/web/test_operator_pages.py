@@ -632,7 +632,7 @@ def test_the_csv_has_all_filtered_payments(
     shop: WebServer, operator: OperatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has them all, however many pages the list has."""
-    monkeypatch.setattr(export, "_AT_ONCE", 2)
+    monkeypatch.setattr(export, "_BATCH_SIZE", 2)
     made = [shop.created(note=f"Socken für {number}") for number in range(5)]
     made.append(create_in_scene(shop, "confirmed", note="Lamas", label="Alpaca Direct"))
     page = operator.get("/operator/payments.csv")

@@ -73,7 +73,7 @@ def test_nginx_gives_the_same_titles() -> None:
 def test_a_problem_can_have_further_members() -> None:
     """RFC 9457, 3.2 allows them. The members of the standard stay."""
     problem = Problem(HTTPStatus.CONFLICT, "not-late", "it is paid", members={"payment_status": "confirmed"})
-    assert problem.answer.document == {
+    assert problem.response.document == {
         "type": "urn:nodetill:problem:not-late",
         "title": "Request is not late",
         "status": 409,

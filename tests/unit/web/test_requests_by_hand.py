@@ -9,7 +9,7 @@ import pytest
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
-from tests.support.checkout_scenes import SCENES, create_in_scene
+from tests.support.checkout_scenes import SCENES, change, create_in_scene
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import WebServer, add_seller, open_shop
 
@@ -194,6 +194,18 @@ def test_the_till_shows_each_state_of_a_sale(shop: WebServer, operator: Operator
     assert ("http-equiv" in page.text) is (scene != "confirmed")
     assert ("no money has come" in page.words) is (scene == "expired")
     assert ("reports the confirmation by email" in page.words) is (scene == "confirming")
+
+
+def test_a_payment_without_confirmations_is_not_final(shop: WebServer, operator: OperatorClient) -> None:
+    """Its status is confirmed at once, and the page follows it until it is in a block."""
+    document = create_in_scene(shop, "confirmed", confirmations=0)
+    path = f"/operator/till/{document['payment_request_id']}"
+    assert "The payment is confirmed." in operator.get(path).words
+    change(document, covered_height=None)
+    page = operator.get(path)
+    assert "Not final: a double-spend can still take it back." in page.words
+    assert "http-equiv" in page.text
+    assert "data-final" not in page.text
 
 
 def test_the_till_shows_the_worth_of_late_money(shop: WebServer, operator: OperatorClient) -> None:
