@@ -54,7 +54,7 @@ def create(call: Request) -> JsonResponse:
     link = make_link(form, call.seller.id, call.settings, call.now, call.writers.transaction)
     log_link("link created", link, by="seller")
     with snapshot():
-        document = document_of_link(link, call)
+        document = document_of_link(link, call.settings, call.now)
     prefix = urlsplit(call.settings.public_url).path
     return json_response(
         HTTPStatus.CREATED, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"}
@@ -73,7 +73,7 @@ def list_links(call: Request) -> JsonResponse:
 def show(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/links/{id}: the link, or 304 if the caller already has it."""
     with snapshot():
-        document = document_of_link(own_link(call, reference), call)
+        document = document_of_link(own_link(call, reference), call.settings, call.now)
     return with_etag(call, document)
 
 
@@ -83,7 +83,7 @@ def close(call: Request, reference: str) -> JsonResponse:
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="seller")
     with snapshot():
-        return json_response(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call))
+        return json_response(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call.settings, call.now))
 
 
 def own_link(call: Request, reference: str) -> Link:
@@ -109,12 +109,7 @@ def links_page(filters: LinkFilters, search: LinkSearch, now: datetime) -> tuple
     return page, page[-1].reference if len(found) > len(page) else None
 
 
-def document_of_link(link: Link, call: Request) -> PaymentLink:
-    """Return the document of a link. Must run in the snapshot that read the link."""
-    return stored_link_document(link, call.settings, call.now)
-
-
-def stored_link_document(link: Link, settings: Settings, now: datetime) -> PaymentLink:
+def document_of_link(link: Link, settings: Settings, now: datetime) -> PaymentLink:
     """Return the document of a link. Must run in the snapshot that read the link."""
     return documents_of_links([link], settings, now)[0]
 

@@ -277,7 +277,7 @@ def test_a_local_shop_may_use_any_loopback_name(shop: WebServer, host: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("address", "is_neighbour"),
+    ("address", "is_local"),
     [
         ("127.0.0.1", True),
         ("127.8.9.1", True),
@@ -291,11 +291,11 @@ def test_a_local_shop_may_use_any_loopback_name(shop: WebServer, host: str) -> N
         ("", False),
     ],
 )
-def test_only_a_loopback_address_needs_no_key(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
+def test_only_a_loopback_address_needs_no_key(tmp_path: Path, address: str, *, is_local: bool) -> None:
     """Other machines need a key, also in the same network."""
     environ = {"REMOTE_ADDR": address, "HTTP_HOST": "localhost"}
     call = Request(load_settings({}, tmp_path), NOW, environ, Writers())
-    if is_neighbour:
+    if is_local:
         assert require_key_or_local(VIEW_INVOICES)(call) is None
     else:
         with pytest.raises(Problem, match="needs the header Authorization"):
