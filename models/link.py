@@ -23,7 +23,7 @@ from models.seller import Seller
 LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 
 _TURN = 0x6E6F646503
-"""The key of PostgreSQL's advisory lock of `take_turn`. models/db/lock.py has the other keys."""
+"""The key of PostgreSQL's advisory lock of `lock_links`. models/db/lock.py has the other keys."""
 
 OPEN = "closed_at IS NULL AND paid_at IS NULL"
 
@@ -109,7 +109,7 @@ def mark_paid(link: Link, paid_at: datetime | None) -> None:
     Link.update(paid_at=paid_at).where(Link.id == link.id).execute()
 
 
-def take_turn() -> None:
+def lock_links() -> None:
     """Wait until no other link makes a request, so that the second of two presses finds the first request.
 
     Must run inside a transaction, and holds the lock until its end. SQLite needs no lock, because it allows
