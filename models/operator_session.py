@@ -17,7 +17,7 @@ from models.db.connection import (
 _ONLY_ROW = 1
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
-LONGEST_PAUSE = timedelta(seconds=30)
+MAX_PAUSE = timedelta(seconds=30)
 FORGIVEN_AFTER = timedelta(hours=1)
 """The time without an attempt after which the next failed attempt counts as the first."""
 
@@ -51,7 +51,7 @@ class LoginAttempt(Table):
     def retry_after(self, now: datetime) -> timedelta | None:
         """Return the time until the next attempt, or None. Ignore a time that a wrong clock has stored."""
         wait: timedelta = self.next_at - now
-        return wait if timedelta(0) < wait <= LONGEST_PAUSE else None
+        return wait if timedelta(0) < wait <= MAX_PAUSE else None
 
 
 class FailedLogin(Table):
@@ -128,7 +128,7 @@ def retry_after(client: str, now: datetime) -> timedelta | None:
 
 def is_crowded(now: datetime) -> bool:
     """Return whether too many different clients have tried to log in within a minute."""
-    is_recent = (LoginAttempt.next_at > now - CROWD_PAUSE) & (LoginAttempt.next_at <= now + LONGEST_PAUSE)
+    is_recent = (LoginAttempt.next_at > now - CROWD_PAUSE) & (LoginAttempt.next_at <= now + MAX_PAUSE)
     recent = LoginAttempt.select(LoginAttempt.client).where(is_recent).limit(MAX_CLIENTS_A_MINUTE)
     return len(recent) >= MAX_CLIENTS_A_MINUTE
 
@@ -180,4 +180,4 @@ def failed_logins() -> list[FailedTries]:
 
 def pause_after(failures: int) -> timedelta:
     """Return the pause after so many failures. It begins at 1 s, doubles each time, and ends at 30 s."""
-    return min(timedelta(seconds=2 ** min(failures - 1, 10)), LONGEST_PAUSE)
+    return min(timedelta(seconds=2 ** min(failures - 1, 10)), MAX_PAUSE)

@@ -14,16 +14,16 @@ from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VI
 from web.api import create_payment, events, links, payment_list, payments, rates, spellbook
 from web.auth.access import (
     allow_anonymous,
+    browser_session,
+    browser_session_form,
     connecting_operator,
     connecting_operator_form,
     first_page,
-    key_or_neighbour,
     operator,
     operator_form,
     require_key,
+    require_key_or_local,
     require_local_or_operator,
-    visitor,
-    visitor_form,
 )
 from web.checkout import invoice
 from web.checkout import page as checkout
@@ -76,7 +76,7 @@ Access = Callable[[Request], KeyHolder | BrowserSession | None]
 
 _PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
 _MAY_CREATE, _MAY_VIEW, _MAY_MODIFY = map(require_key, _PERMISSIONS)
-_CREATE_OR_NEAR, _VIEW_OR_NEAR, _MODIFY_OR_NEAR = map(key_or_neighbour, _PERMISSIONS)
+_CREATE_OR_LOCAL, _VIEW_OR_LOCAL, _MODIFY_OR_LOCAL = map(require_key_or_local, _PERMISSIONS)
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/api/v1/payments", _MAY_CREATE, create_payment.create),
@@ -129,8 +129,8 @@ _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
 _WEBHOOK = f"{_SELLER}/webhooks/<webhook_id>"
 OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("GET", "/operator/login", visitor, login.show),
-    ("POST", "/operator/login", visitor_form, login.enter),
+    ("GET", "/operator/login", browser_session, login.show),
+    ("POST", "/operator/login", browser_session_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
     ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
     ("GET", "/operator/new", operator, new_request.show),
@@ -172,9 +172,9 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_NEAR, spellbook.new_payment),
-    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_NEAR, spellbook.payment_status),
-    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_NEAR, spellbook.transaction_received),
+    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_LOCAL, spellbook.new_payment),
+    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_LOCAL, spellbook.payment_status),
+    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_LOCAL, spellbook.transaction_received),
 )
 """Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 

@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 CHAINWORK_DIGITS = 64
 
-BYTES_AT_ONCE, BLOCKS_AT_ONCE = 500_000, 500
+MAX_BATCH_BYTES, MAX_BATCH_BLOCKS = 500_000, 500
 """The size and the number of blocks in one database transaction. The limits keep the memory small."""
 
 
@@ -208,7 +208,7 @@ class BlockHandler:
                 break
             blocks.append(block)
             previous_hash, size = block_hash, size + block.size
-            if size >= BYTES_AT_ONCE or len(blocks) == BLOCKS_AT_ONCE:
+            if size >= MAX_BATCH_BYTES or len(blocks) == MAX_BATCH_BLOCKS:
                 break
         return self._connect(tip, blocks, now) if blocks else None
 

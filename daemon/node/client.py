@@ -41,7 +41,7 @@ from payments.transaction import (
 
 GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer"
 
-HEADERS_AT_ONCE = 1999
+MAX_HEADERS = 1999
 """Bitcoin Core's MAX_REST_HEADERS_RESULTS, less one for the header of the start block."""
 
 LABEL = "nodetill"
@@ -98,7 +98,7 @@ class Bitcoind:
         The result may end before `last_height`. It is empty where this block has left the active chain. REST
         returns many hashes at once. Without REST, the result has at most one hash.
         """
-        count = min(last_height - height, HEADERS_AT_ONCE)
+        count = min(last_height - height, MAX_HEADERS)
         path = f"/rest/headers/{block_hash}.bin?count={count + 1}"
         raw = self._rest_body(path, "rest.headers") if count > 1 else None
         if raw is None:

@@ -13,7 +13,7 @@ from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
 pytestmark = pytest.mark.bitcoind
 
 CONTRACT_SECONDS = 5.0
-CALLS_AT_ONCE = 8
+MAX_PARALLEL_CALLS = 8
 
 PROBLEMS = {
     RpcFault.BUSY: "gave no answer",
@@ -119,4 +119,4 @@ def test_a_daemon_that_waits_for_bitcoind_stops_in_time(merchant: Merchant, serv
 
 def test_bitcoind_never_gets_too_many_calls_at_once(server: RpcFaultServer) -> None:
     """bitcoind's queue is for other programs too."""
-    assert 1 <= server.most_at_once <= CALLS_AT_ONCE
+    assert 1 <= server.most_at_once <= MAX_PARALLEL_CALLS

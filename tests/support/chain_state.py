@@ -22,7 +22,7 @@ from tests.support.tx_builder import (
 )
 
 COIN_SATS = 1_000_000
-COINS_AT_ONCE = 900
+BATCH_SIZE = 900
 MATURITY = 100
 HOURS_BACK = 2
 MEDIAN_OF = 11
@@ -300,9 +300,9 @@ class ChainState:
         self._coinbase_height += 1
         block = self.node.rpc("getblock", self.node.rpc("getblockhash", self._coinbase_height), 1)
         coinbase = Coin(block["tx"][0], 0, SUBSIDY_SATS >> (self._coinbase_height // HALVING_BLOCKS))
-        split = self.build_transaction([coinbase], [(ANYONE_CAN_SPEND, COIN_SATS)] * COINS_AT_ONCE, 100_000)
+        split = self.build_transaction([coinbase], [(ANYONE_CAN_SPEND, COIN_SATS)] * BATCH_SIZE, 100_000)
         self.mine([split])
-        self._coins += [split.coin(vout) for vout in range(COINS_AT_ONCE)]
+        self._coins += [split.coin(vout) for vout in range(BATCH_SIZE)]
 
     def _follow(self, tip_hash: str, height: int) -> None:
         """Update the copy of the chain to the one that ends at `tip_hash`."""

@@ -35,7 +35,7 @@ from web.api.fields import (
 from web.http.responses import FieldError, Problem, invalid
 
 METADATA_BYTES = 4096
-_MOST_ERRORS = 20
+_MAX_ERRORS = 20
 
 TXID = re.compile(r"[0-9a-f]{64}")
 F = TypeVar("F", bound=BaseModel)
@@ -178,7 +178,7 @@ def read_form(form: type[F], body: Mapping[str, Any]) -> F:
 
 
 def _problem(form: type[BaseModel], error: ValidationError) -> Problem:
-    details = error.errors(include_url=False, include_input=False)[:_MOST_ERRORS]
+    details = error.errors(include_url=False, include_input=False)[:_MAX_ERRORS]
     return invalid([FieldError(str(detail["loc"][0]), _message(form, detail)) for detail in details])
 
 

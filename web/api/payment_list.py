@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator
 from models.link import LINK_REFERENCE
 from models.payment import PAYMENT_REFERENCE, PaymentRequest, payment_by_reference
 from models.queries.attention import ActionNeeded
-from models.queries.payment_search import PaymentSearch, match_count, newest, next_newer
+from models.queries.payment_search import PaymentSearch, match_count, newest_payments, next_newer
 from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
@@ -23,7 +23,7 @@ from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
 from web.http.request import Request
 from web.http.responses import FieldError, JsonResponse, invalid, json_response
 
-DEFAULT_LIMIT, MOST_LIMIT = 50, 200
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 _QUERY_CHARACTERS = 100
 
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
@@ -92,8 +92,8 @@ def read_search(text: str) -> str:
 
 def read_limit(text: str) -> int:
     """Return the length of a page. Raise ValueError."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_LIMIT):
-        raise ValueError(f"must be a whole number from 1 to {MOST_LIMIT}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
+        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
     return int(text)
 
 
@@ -153,7 +153,7 @@ class Filters(Form):
     limit: Annotated[
         int,
         PlainValidator(read_limit),
-        described("The maximum number of requests", type="integer", minimum=1, maximum=MOST_LIMIT),
+        described("The maximum number of requests", type="integer", minimum=1, maximum=MAX_LIMIT),
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,
@@ -190,7 +190,7 @@ class OperatorFilters(Filters):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PaymentPage:
     """A page of the operator's list. `older` and `newer` are the cursors of its neighbours, or None."""
 
     rows: list[PaymentRequest]
@@ -214,11 +214,11 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
     Raise Problem 422 for an invalid cursor.
     """
     last = _request_at(filters.cursor, "cursor", seller_id)
-    page = newest(filters.search(seller_id), filters.limit + 1, last)
+    page = newest_payments(filters.search(seller_id), filters.limit + 1, last)
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
 
 
-def operator_page_of(filters: OperatorFilters) -> Page:
+def operator_page_of(filters: OperatorFilters) -> PaymentPage:
     """Return the page after `cursor`, or the page before `newer`. Raise Problem 422 for a wrong cursor."""
     first = _request_at(filters.newer, "newer")
     if first is not None:
@@ -226,11 +226,11 @@ def operator_page_of(filters: OperatorFilters) -> Page:
         rows = next_newer(filters.search(), limit + 1, first)
         if len(rows) > limit:
             shown = rows[:limit][::-1]
-            return Page(shown, shown[-1].reference, shown[0].reference)
+            return PaymentPage(shown, shown[-1].reference, shown[0].reference)
         # The newest page is always full.
         filters = filters.model_copy(update={"newer": None, "cursor": None})
     shown, older = page_of(filters)
-    return Page(shown, older, shown[0].reference if filters.cursor is not None and shown else None)
+    return PaymentPage(shown, older, shown[0].reference if filters.cursor is not None and shown else None)
 
 
 def count_of(filters: OperatorFilters, limit: int) -> int | None:

@@ -25,7 +25,7 @@ from web.http.responses import JSON, FieldError, JsonResponse, Problem, Response
 log = structlog.get_logger(__name__)
 
 _FLOAT_NOISE = Decimal("1e-12")
-_LEAST_FLOAT, _MOST_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
+_MIN_FLOAT, _MAX_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
 _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
@@ -81,7 +81,7 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
         isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**MAX_DIGITS_BEFORE_POINT
     ):
         return {}
-    if isinstance(amount, ExponentDecimal) and not _LEAST_FLOAT <= amount < _MOST_WITH_EXPONENT:
+    if isinstance(amount, ExponentDecimal) and not _MIN_FLOAT <= amount < _MAX_WITH_EXPONENT:
         return {}
     rounded = round(amount, currency_exponent(str(currency)))
     return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}

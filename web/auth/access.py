@@ -25,7 +25,7 @@ from models.operator_session import (
 )
 from models.seller import Seller
 from payments.greenfield.permissions import allows
-from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
+from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, signer_of
 from web.auth.cross_origin import check_same_origin
 from web.auth.origin import client_address, is_from_this_machine, is_reported_by_front
 from web.http.client_network import client_network
@@ -62,7 +62,7 @@ def require_any_key(call: Request) -> KeyHolder:
 
 
 @cache
-def key_or_neighbour(policy: str) -> Callable[[Request], KeyHolder | None]:
+def require_key_or_local(policy: str) -> Callable[[Request], KeyHolder | None]:
     """Return the access for calls with such a key, and for programs on this machine without a key.
 
     The access returns None for the latter. It raises Problem 401 and 403.
@@ -101,7 +101,7 @@ def require_local_or_operator(call: Request) -> None:
 def may_see_details(call: Request) -> bool:
     """Return whether the caller may read the figures and problems of this installation."""
     has_cookie = call.cookie(cookie_name(SESSION, call.settings)) is not None
-    is_operator = has_cookie and call.settings.operator_password is not None and is_inside(call)
+    is_operator = has_cookie and call.settings.operator_password is not None and is_logged_in(call)
     return is_operator or is_monitor(call.environ, call.settings)
 
 
@@ -112,21 +112,21 @@ def is_monitor(environ: Environ, settings: Settings) -> bool:
     return has_token or is_from_this_machine(environ, settings)
 
 
-def visitor(call: Request) -> BrowserSession:
+def browser_session(call: Request) -> BrowserSession:
     """Return the browser that visits the login page. Raise Problem 404 without OPERATOR_PASSWORD."""
-    seal = seal_of(call)
-    sealed = call.cookie(cookie_name(BROWSER, call.settings))
-    known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
+    signer = signer_of(call)
+    signed = call.cookie(cookie_name(BROWSER, call.settings))
+    known, stranger = signer.unsign(KNOWN, signed), signer.unsign(STRANGER, signed)
     return BrowserSession(known or stranger or new_id(), is_known=known is not None)
 
 
-def visitor_form(call: Request) -> BrowserSession:
-    """Return the same as `visitor`, with the form. Raise Problem 403 for a form of another site."""
-    return _with_form(visitor(call), call)
+def browser_session_form(call: Request) -> BrowserSession:
+    """Return the same as `browser_session`, with the form. Raise Problem 403 for a form of another site."""
+    return _with_form(browser_session(call), call)
 
 
 def operator(call: Request) -> BrowserSession:
-    """Return the operator's session. Raise Problem 401, or 404 as `visitor` does."""
+    """Return the operator's session. Raise Problem 401, or 404 as `browser_session` does."""
     session = _session(call)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
@@ -176,7 +176,7 @@ def check_password(call: Request, password: str) -> None:
     Raise Problem 403 for a wrong password. Raise Problem 429 during the pause, without a comparison.
     """
     address = client_address(call.environ)
-    client = call.visitor.id if call.visitor.is_known else client_network(address)
+    client = call.session.id if call.session.is_known else client_network(address)
     # An attempt during the pause must not take the write lock.
     wait = retry_after(client, call.now) or _crowd_pause(call)
     if wait is None:
@@ -199,13 +199,13 @@ def _crowd_pause(call: Request) -> timedelta | None:
     A client behind a plain TCP forwarder can write X-Forwarded-For itself, and so appear as many clients. A
     browser in which the operator has logged in before does not wait.
     """
-    if call.visitor.is_known or not is_reported_by_front(call.environ):
+    if call.session.is_known or not is_reported_by_front(call.environ):
         return None
     return CROWD_PAUSE if is_crowded(call.now) else None
 
 
-def is_inside(call: Request) -> bool:
-    """Return whether the operator is logged in. Raise Problem 404 as `visitor` does."""
+def is_logged_in(call: Request) -> bool:
+    """Return whether the operator is logged in. Raise Problem 404 as `browser_session` does."""
     return _session(call) is not None
 
 
@@ -251,7 +251,7 @@ def _too_soon(wait: timedelta) -> Problem:
 
 def _session(call: Request) -> str | None:
     """Return the id of the call's session, or None without a valid session."""
-    session = seal_of(call).opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
+    session = signer_of(call).unsign(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
     return session if session is not None and session_exists(session, call.now) else None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urlsplit
 
-from itsdangerous import BadSignature, Signer
+import itsdangerous
 
 from config import Secret, Settings
 from models.operator_session import operator_salt, store_operator_salt
@@ -21,35 +21,35 @@ SESSION, BROWSER = "session", "browser"
 """The two cookies. SESSION lasts until the logout. BROWSER identifies a browser for longer."""
 
 KNOWN, STRANGER = "known", "stranger"
-"""The kinds of BROWSER's seal. KNOWN means that the operator has logged in with this browser before."""
+"""The kinds of BROWSER's signature. KNOWN means that the operator has logged in with this browser before."""
 
 SESSION_SECONDS = 12 * 3600
 BROWSER_SECONDS = 400 * 24 * 3600  # the longest that browsers allow (RFC 6265bis, 5.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class Signer:
     """Signs names. A name that is signed as one kind is invalid as another kind."""
 
     key: bytes = field(repr=False)
 
-    def sealed(self, kind: str, name: str) -> str:
+    def sign(self, kind: str, name: str) -> str:
         """Return the name with its signature."""
-        return self._signer(kind).sign(name).decode()
+        return self._of(kind).sign(name).decode()
 
-    def opened(self, kind: str, text: str | None) -> str | None:
+    def unsign(self, kind: str, text: str | None) -> str | None:
         """Return the name, if the text has a valid signature of that kind."""
         try:
-            return self._signer(kind).unsign(text or "").decode()
-        except (BadSignature, UnicodeError):
+            return self._of(kind).unsign(text or "").decode()
+        except (itsdangerous.BadSignature, UnicodeError):
             return None
 
-    def _signer(self, kind: str) -> Signer:
-        return Signer(self.key, salt=kind, key_derivation="hmac", digest_method=hashlib.sha256)
+    def _of(self, kind: str) -> itsdangerous.Signer:
+        return itsdangerous.Signer(self.key, salt=kind, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-def seal_of(call: Request) -> Seal:
-    """Return the seal of this installation. Raise Problem 404 without OPERATOR_PASSWORD."""
+def signer_of(call: Request) -> Signer:
+    """Return the signer of this installation. Raise Problem 404 without OPERATOR_PASSWORD."""
     password = call.settings.operator_password
     if password is None:
         raise not_found()
@@ -57,7 +57,7 @@ def seal_of(call: Request) -> Seal:
     if salt is None:
         with call.writers.transaction():
             salt = store_operator_salt(secrets.token_bytes(16))
-    return Seal(_key(password, salt))
+    return Signer(_key(password, salt))
 
 
 def new_id() -> str:
@@ -65,11 +65,11 @@ def new_id() -> str:
     return secrets.token_urlsafe(16)
 
 
-def cookie(kind: str, sealed: str, seconds: int, settings: Settings) -> str:
+def cookie(kind: str, signed: str, seconds: int, settings: Settings) -> str:
     """Return a value for Set-Cookie. With 0 seconds the browser deletes the cookie."""
     secure = "; Secure" if _is_secure(settings) else ""
     name = cookie_name(kind, settings)
-    return f"{name}={sealed}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    return f"{name}={signed}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def cookie_name(kind: str, settings: Settings) -> str:

@@ -13,10 +13,10 @@ from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
 from web.http.asgi import RAW_PATH
-from web.http.etag import revalidated, tag_of
+from web.http.etag import tag_of, with_etag
 from web.http.request import Request
 from web.http.responses import SVG, JsonResponse, Problem, Response, not_found
-from web.http.wsgi import root_of
+from web.http.wsgi import relative_root
 
 UNFOLD = "again"
 """The parameter that unfolds the way to pay again. Without a script, each reload would fold it up."""
@@ -51,7 +51,7 @@ def render(
         _PAGE,
         language,
         network=facts.network,
-        root=root_of(call.environ[RAW_PATH]),
+        root=relative_root(call.environ[RAW_PATH]),
         scripts=scripts,
         kept=f"{urlencode(kept)}&" if kept else "",
         is_modal=is_modal,
@@ -67,7 +67,7 @@ def render(
 
 def status(call: Request, reference: str) -> JsonResponse:
     """GET /pay/{id}/status: the fields that the page needs, or 304 if nothing has changed."""
-    return revalidated(call, facts_or_404(call, reference).document)
+    return with_etag(call, facts_or_404(call, reference).document)
 
 
 def qr(call: Request, reference: str) -> Response:

@@ -17,10 +17,10 @@ from web.html.templates import page, template
 from web.http.request import Request
 from web.http.responses import JSON, Response
 
-_PAGE = template("manual.tpl")
+_PAGE = template("docs_page.tpl")
 _CODE = re.compile(r"`([^`]+)`")
 _STRONG = re.compile(r"\*\*([^*]+)\*\*")
-_MOST_CHOICES = 8
+_MAX_CHOICES = 8
 _RENDERING = Lock()
 
 Schema = Mapping[str, Any]
@@ -37,7 +37,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ResponseDoc:
     """A possible response of an operation. `kind` is HTML."""
 
     status: str
@@ -47,7 +47,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Chapter:
+class OperationDoc:
     """An operation, or the webhook."""
 
     name: str
@@ -59,7 +59,7 @@ class Chapter:
     parameters: tuple[Field, ...]
     body: tuple[Field, ...]
     body_kind: str
-    outcomes: tuple[Outcome, ...]
+    responses: tuple[ResponseDoc, ...]
 
 
 def show(call: Request) -> Response:
@@ -77,7 +77,7 @@ def _rendered(public_url: str) -> Response:
         languages()["en"],
         status=HTTPStatus.OK,
         introduction=document["info"]["description"].split("\n\n"),
-        groups={tag["name"]: [*_chapters(document, tag["name"])] for tag in document["tags"]},
+        groups={tag["name"]: [*_operations(document, tag["name"])] for tag in document["tags"]},
         schemas={
             name: (schema.get("description", ""), [*_fields(schema)], _kind(schema))
             for name, schema in sorted(document["components"]["schemas"].items())
@@ -87,7 +87,7 @@ def _rendered(public_url: str) -> Response:
     )
 
 
-def _chapters(document: Mapping[str, Any], group: str) -> Iterator[Chapter]:
+def _operations(document: Mapping[str, Any], group: str) -> Iterator[OperationDoc]:
     all_methods = [
         *document["paths"].items(),
         *((name, methods) for name, methods in document["webhooks"].items()),
@@ -95,14 +95,14 @@ def _chapters(document: Mapping[str, Any], group: str) -> Iterator[Chapter]:
     for path, methods in all_methods:
         for method, operation in methods.items():
             if group in operation["tags"]:
-                yield _chapter(document, method.upper(), path, operation)
+                yield _operation_doc(document, method.upper(), path, operation)
 
 
-def _chapter(document: Mapping[str, Any], method: str, path: str, operation: Schema) -> Chapter:
+def _operation_doc(document: Mapping[str, Any], method: str, path: str, operation: Schema) -> OperationDoc:
     schema = operation["requestBody"]["content"][JSON]["schema"] if "requestBody" in operation else {}
     name = _name(schema)
     parts = document["components"]["schemas"].get(name, {})
-    return Chapter(
+    return OperationDoc(
         name=operation["operationId"],
         method=method,
         path=path if path.startswith("/") else "to your server",
@@ -115,16 +115,16 @@ def _chapter(document: Mapping[str, Any], method: str, path: str, operation: Sch
         ),
         body=tuple(_fields(parts)),
         body_kind=name,
-        outcomes=tuple(_outcome(status, reply) for status, reply in operation["responses"].items()),
+        responses=tuple(_response_doc(status, reply) for status, reply in operation["responses"].items()),
     )
 
 
-def _outcome(status: str, reply: Schema) -> Outcome:
+def _response_doc(status: str, reply: Schema) -> ResponseDoc:
     content = reply.get("content", {})
     kinds = [
         _kind(part["schema"]) if _name(part["schema"]) else escape(kind) for kind, part in content.items()
     ]
-    return Outcome(status, reply["description"], " or ".join(kinds), tuple(reply.get("headers", {})))
+    return ResponseDoc(status, reply["description"], " or ".join(kinds), tuple(reply.get("headers", {})))
 
 
 def _fields(schema: Schema) -> Iterator[Field]:
@@ -164,7 +164,7 @@ _KINDS = {
 
 
 def _choices(values: list[str]) -> str:
-    shown = [f"<code>{escape(value)}</code>" for value in values[:_MOST_CHOICES]]
+    shown = [f"<code>{escape(value)}</code>" for value in values[:_MAX_CHOICES]]
     left = len(values) - len(shown)
     return "one of " + ", ".join(shown) + (f" and {left} more" if left else "")
 

@@ -38,7 +38,7 @@ def member(body: Mapping[str, Any], name: str) -> Any:
     return respelled(body, [name]).get(name)
 
 
-def read_form(form: type[F], body: Mapping[str, Any]) -> F:
+def read_members(form: type[F], body: Mapping[str, Any]) -> F:
     """Return the validated form. Raise Problem 422 with each wrong member."""
     try:
         return form.model_validate(body)

@@ -16,7 +16,7 @@ from models.webhook import (
     update_webhook,
     webhook_by_reference,
 )
-from web.greenfield.body import read_body, read_form
+from web.greenfield.body import read_body, read_members
 from web.greenfield.errors import empty, missing, ok, wrong
 from web.greenfield.forms import WebhookForm
 from web.http.request import Request
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 def create(call: Request) -> Response:
     """POST /api/v1/stores/{store}/webhooks: the new endpoint. Only this response has its secret."""
-    form = read_form(WebhookForm, read_body(call))
+    form = read_members(WebhookForm, read_body(call))
     seller_id = call.seller.id
     if len(endpoints_of(seller_id)) >= MAX_WEBHOOKS:
         raise wrong("url", f"a store has at most {MAX_WEBHOOKS} webhooks; delete one that is not in use")
@@ -55,7 +55,7 @@ def update(call: Request, webhook: str) -> Response:
     A body without a secret keeps the old secret. An address that a key sets must be public.
     """
     found = own_webhook(call, webhook)
-    form = read_form(WebhookForm, read_body(call))
+    form = read_members(WebhookForm, read_body(call))
     changes: dict[str, Any] = {**form.settings}
     if form.url != found.url:
         changes |= {"url": form.url, "set_by": API_KEY}

@@ -15,7 +15,7 @@ from web.http.asgi import RAW_PATH
 from web.http.database import network_of_problem
 from web.http.request import Environ
 from web.http.responses import FRAMABLE_POLICY, HTML, PAGE_POLICY, JsonResponse, Response
-from web.http.wsgi import root_of
+from web.http.wsgi import relative_root
 
 RELOAD_SECONDS = 10
 """The interval at which a page reloads if scripts are off."""
@@ -112,7 +112,7 @@ def _problem_page(
         status=problem.status,
         headers=problem.headers,
         network=network_of_problem(problem.document["type"]),
-        root=root_of(environ[RAW_PATH]),
+        root=relative_root(environ[RAW_PATH]),
         words=words,
         is_modal=is_modal,
         scripts=scripts,

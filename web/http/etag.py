@@ -12,7 +12,7 @@ from web.http.responses import JsonResponse, encoded, json_response
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def revalidated(call: Request, document: Mapping[str, Any]) -> JsonResponse:
+def with_etag(call: Request, document: Mapping[str, Any]) -> JsonResponse:
     """Return 200 with the document, or 304 if the caller has it."""
     tag = tag_of(document)
     # The client may store the document, but must revalidate it before each use.

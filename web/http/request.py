@@ -16,8 +16,8 @@ from web.http.responses import FieldError, invalid, malformed
 Environ = Mapping[str, Any]
 """WSGI's environment (PEP 3333)."""
 
-_MOST_PARAMETERS = 20
-_MOST_FIELDS = 250
+_MAX_PARAMETERS = 20
+_MAX_FIELDS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Request:
         return self.key_holder.seller
 
     @property
-    def visitor(self) -> BrowserSession:
+    def session(self) -> BrowserSession:
         """The browser that sent the request."""
         assert isinstance(self.caller, BrowserSession), "the route is none of the operator's pages"
         return self.caller
@@ -86,12 +86,12 @@ class Request:
 
     def form(self) -> dict[str, str]:
         """Return the fields of an HTML form. Each name may occur once. Raise Problem 400, 413 or 422."""
-        return _fields(self._bytes(strict_json.BODY_LIMIT_BYTES), _MOST_FIELDS)
+        return _fields(self._bytes(strict_json.MAX_BODY_BYTES), _MAX_FIELDS)
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of the query. Each name may occur once. Raise Problem 400 or 422."""
         # WSGI decodes the bytes of the URL as Latin-1.
-        return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MOST_PARAMETERS)
+        return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MAX_PARAMETERS)
 
     def page_parameters(self) -> dict[str, str]:
         """Return the query's parameters for a page that people read.

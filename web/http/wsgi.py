@@ -91,7 +91,7 @@ def check_spelling(environ: Environ) -> None:
         raise not_found()
 
 
-def root_of(path: str) -> str:
+def relative_root(path: str) -> str:
     """Return the relative URL from a path to "/". Behind a proxy, "/" may have a prefix."""
     return "../" * (path.count("/") - 1)
 
@@ -108,7 +108,7 @@ def _page_at_usual_spelling(app: Bottle) -> Response | None:
         reader = _reader_at(spelling, app)
         if spelling != raw and _is_redirected(reader, raw, path, spelling):
             query = f"?{request.query_string}" if request.query_string else ""
-            location = f"{root_of(raw)}{spelling.removeprefix('/')}" or "./"
+            location = f"{relative_root(raw)}{spelling.removeprefix('/')}" or "./"
             return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
     return None
 

@@ -16,7 +16,7 @@ MAX_A_MINUTE = 10
 """The maximum number of requests that a reusable link makes in a minute."""
 
 _MINUTE = timedelta(minutes=1)
-_LEAST_WAIT = timedelta(seconds=5)
+_MIN_WAIT = timedelta(seconds=5)
 _REFILL_SECONDS = 30
 
 
@@ -56,7 +56,7 @@ def _check_seller(seller_id: str, settings: Settings, now: datetime) -> None:
 
 
 def _too_many(rule: str, wait: timedelta) -> Problem:
-    seconds = ceil(max(wait, _LEAST_WAIT).total_seconds())
+    seconds = ceil(max(wait, _MIN_WAIT).total_seconds())
     detail = f"{rule}; nothing was used up, try again later"
     headers = {"Retry-After": str(seconds)}
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", detail, headers=headers)

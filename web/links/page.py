@@ -18,7 +18,7 @@ from web.http.asgi import RAW_PATH
 from web.http.database import network_of_problem
 from web.http.request import Environ, Request
 from web.http.responses import POLICY_WITH_FORMS, SVG, JsonResponse, Response, not_found
-from web.http.wsgi import root_of
+from web.http.wsgi import relative_root
 from web.links.choice import WrongAmount
 from web.links.earlier import earlier_payment
 from web.links.view import LinkView, PublicLink, waiting_time
@@ -73,7 +73,7 @@ def link_page(
         network=known_network(),
         view=LinkView(public, facts, earlier, language, call.now, error),
         url=link_url(public.link.reference, call.settings.public_url),
-        root=root_of(call.environ[RAW_PATH]),
+        root=relative_root(call.environ[RAW_PATH]),
         languages=languages().values(),
     )
 
@@ -90,7 +90,7 @@ def link_problem_page(problem: JsonResponse, environ: Environ) -> Response:
         status=problem.status,
         headers=problem.headers,
         network=network_of_problem(problem.document["type"]),
-        root=root_of(path),
+        root=relative_root(path),
         words=_WORDS.get(problem.status, "fault"),
         wait=waiting_time(seconds, language),
         is_busy=_WORDS.get(problem.status) == "busy_link",

@@ -9,7 +9,7 @@ import structlog
 
 from config import Settings
 from models.db.connection import get_row
-from models.link import Link, take_turn
+from models.link import Link, lock_links
 from models.payment import PaymentRequest
 from models.queries.links import late_sats_of, link_facts, newest_requests, requests_with_money
 from payments.link import amount_to_request
@@ -22,7 +22,7 @@ from web.html.languages import language_for
 from web.http.asgi import RAW_PATH
 from web.http.request import Request
 from web.http.responses import HTML, Response
-from web.http.wsgi import root_of
+from web.http.wsgi import relative_root
 from web.links.choice import WrongAmount, read_choice
 from web.links.limits import check_link_limits
 from web.links.page import link_page, public_link
@@ -86,7 +86,7 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
     Return None if the link was closed meanwhile, or if the money that decided its amount is gone.
     """
     with call.writers.transaction():
-        take_turn()
+        lock_links()
         link = get_row(Link, link.id)
         payment = request_to_show(link)
         if payment is not None or link.closed_at is not None:
@@ -127,5 +127,5 @@ def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: dateti
 def _see_other(call: Request, path: str, given: dict[str, str]) -> Response:
     """Redirect to another public page, in the language that the payer has chosen."""
     query = f"?{urlencode({'lang': given['lang']})}" if given.get("lang") else ""
-    location = f"{root_of(call.environ[RAW_PATH])}{path}{query}"
+    location = f"{relative_root(call.environ[RAW_PATH])}{path}{query}"
     return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})

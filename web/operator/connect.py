@@ -18,7 +18,7 @@ from models.api_key import BY_PAGE, ApiKey, add_key
 from models.db.connection import snapshot
 from models.seller import MAX_NAME_CHARACTERS, SELLER_ID, Seller, present_sellers
 from payments.greenfield.permissions import MEANINGS
-from web.auth.cookies import seal_of
+from web.auth.cookies import signer_of
 from web.html.templates import template
 from web.http.request import Request, query_pairs
 from web.http.responses import POLICY_WITH_FORMS, Problem, Response
@@ -48,7 +48,7 @@ def approve(call: Request) -> Response:
 
     Return the form again with 422 for a wrong input. Raise Problem 403 for a form of another session.
     """
-    form = call.visitor.form
+    form = call.session.form
     query = form.get("query", "")
     if not _is_approval(call, query, form.get("token", "")):
         raise Problem(HTTPStatus.FORBIDDEN, "foreign-form", "this form is too old; begin again in your shop")
@@ -77,7 +77,7 @@ def approve(call: Request) -> Response:
 
 def _form(call: Request, query: str, fault: str | None = None) -> Response:
     wanted = Authorization.read(query_pairs(query))
-    form = call.visitor.form
+    form = call.session.form
     with snapshot():
         sellers = present_sellers()
         return operator_page(
@@ -95,7 +95,7 @@ def _form(call: Request, query: str, fault: str | None = None) -> Response:
             new_support=form.get("support", ""),
             most_name=MAX_NAME_CHARACTERS,
             query=query,
-            token=seal_of(call).sealed(_APPROVAL, _digest(call, query)),
+            token=signer_of(call).sign(_APPROVAL, _digest(call, query)),
             address=call.settings.public_url,
             command=manage_command(),
         )
@@ -123,12 +123,12 @@ def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> R
 
 def _is_approval(call: Request, query: str, token: str) -> bool:
     """Return whether a page of this session has shown exactly this request."""
-    approved = seal_of(call).opened(_APPROVAL, token)
+    approved = signer_of(call).unsign(_APPROVAL, token)
     return approved is not None and hmac.compare_digest(approved, _digest(call, query))
 
 
 def _digest(call: Request, query: str) -> str:
-    return hashlib.sha256(f"{call.visitor.id} {query}".encode()).hexdigest()
+    return hashlib.sha256(f"{call.session.id} {query}".encode()).hexdigest()
 
 
 def _granted(wanted: Authorization, form: Mapping[str, str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from web.http.responses import Response
 from web.operator.payment_list import filled_in
 
 CSV = "text/csv; charset=utf-8; header=present"
-_AT_ONCE = 1000
+_BATCH_SIZE = 1000
 
 # A spreadsheet runs a cell that begins like a formula, and a stranger may have written the cell
 # (https://owasp.org/www-community/attacks/CSV_Injection). A reader with another separator may begin a cell
@@ -67,7 +67,7 @@ def _lines(filters: OperatorFilters) -> Iterator[bytes]:
     yield csv_of([COLUMNS])
     cursor: str | None = None
     while True:
-        part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
+        part = filters.model_copy(update={"limit": _BATCH_SIZE, "cursor": cursor})
         with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
             links = link_references(page)

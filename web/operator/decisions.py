@@ -54,7 +54,7 @@ def cancel(call: Request, reference: str) -> Response:
 
 def mark_settled(call: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/settle: acknowledge everything that the form showed."""
-    payment, form = payment_or_404(reference), call.visitor.form
+    payment, form = payment_or_404(reference), call.session.form
     comment = form.get("comment", "").strip()
     if not is_comment(comment):
         message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
@@ -70,7 +70,7 @@ def mark_settled(call: Request, reference: str) -> Response:
 
 def mark_all_settled(call: Request) -> Response:
     """POST /operator/settle: acknowledge a whole list, except payments that have changed meanwhile."""
-    form = call.visitor.form
+    form = call.session.form
     found = [(payment_by_reference(name), shown) for name, shown in form.items()]
     _acknowledge(call, [(payment, shown) for payment, shown in found if payment is not None])
     needs = form.get("needs", "")
@@ -79,7 +79,7 @@ def mark_all_settled(call: Request) -> Response:
 
 def undo(call: Request) -> Response:
     """POST /operator/undo: undo the marks that one form made, or the mark on one of its payments."""
-    form = call.visitor.form
+    form = call.session.form
     only = form.get("payment")
     for decision in _decisions_of(form.get("at", "")):
         if only in (None, decision.payment.reference) and _can_undo(decision):
@@ -168,7 +168,7 @@ def _back(call: Request, otherwise: str) -> Response:
 
 def _return_path(call: Request, otherwise: str) -> str:
     """Return the path of the page with the form, without a leading slash."""
-    to = call.visitor.form.get("to")
+    to = call.session.form.get("to")
     return to if to is not None and is_our_path(to) else otherwise
 
 

@@ -17,7 +17,7 @@ from models.api_key import (
     is_label,
     key_by_reference,
     keys_of,
-    new_reference,
+    new_key_reference,
     revoke,
 )
 from models.seller import Seller
@@ -39,7 +39,7 @@ from web.operator.sellers import seller_that_sells
 log = structlog.get_logger(__name__)
 
 _NEW_KEY = template("operator_key_made.tpl")
-_MOST_STOPPED = 50
+_MAX_STOPPED = 50
 
 EVERYTHING, CHOSEN = "everything", "chosen"
 CHOICES: Mapping[str, str] = MappingProxyType(
@@ -61,11 +61,11 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
     stopped = [key for key in reversed(found) if key not in working]
     return {
         "keys": working,
-        "stopped": stopped[:_MOST_STOPPED],
+        "stopped": stopped[:_MAX_STOPPED],
         "choices": CHOICES,
         "meanings": MEANINGS,
         "in_words": in_words,
-        "new_key_id": new_reference(),
+        "new_key_id": new_key_reference(),
         "most_label": MAX_LABEL_CHARACTERS,
     }
 
@@ -81,7 +81,7 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
 def create(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
     seller = seller_that_sells(seller_id)
-    form = call.visitor.form
+    form = call.session.form
     label = form.get("label", "").strip()
     if not is_label(label):
         message = f"must be one line of at most {MAX_LABEL_CHARACTERS} characters without control characters"

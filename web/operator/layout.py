@@ -80,7 +80,7 @@ def is_from_elsewhere(call: Request) -> bool:
 
 def root_of(environ: Environ) -> str:
     """Return the relative URL from the requested page to the first page. A proxy may add a prefix to both."""
-    return wsgi.root_of(environ[RAW_PATH])
+    return wsgi.relative_root(environ[RAW_PATH])
 
 
 def is_our_path(path: str) -> bool:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 import structlog
 
 from models.operator_session import begin_session, end_all_sessions, end_session
-from web.auth.access import check_password, is_inside
+from web.auth.access import check_password, is_logged_in
 from web.auth.cookies import (
     BROWSER,
     BROWSER_SECONDS,
@@ -22,7 +22,7 @@ from web.auth.cookies import (
     STRANGER,
     cookie,
     new_id,
-    seal_of,
+    signer_of,
 )
 from web.auth.origin import client_address
 from web.html.templates import template
@@ -38,36 +38,36 @@ _PAGE = template("login.tpl")
 def show(call: Request) -> Response:
     """GET /operator/login: the form. `to` names the page to open after the login."""
     to = call.page_parameters().get("to", "")
-    if is_inside(call):
+    if is_logged_in(call):
         return see_other(_checked(to), call)
     return _form(call, to, reload_at_once=is_from_elsewhere(call))
 
 
 def enter(call: Request) -> Response:
     """POST /operator/login: log in. Else return the form, with 403 for a wrong password, 429 in the pause."""
-    visitor, settings = call.visitor, call.settings
-    to = visitor.form.get("to", "")
+    browser, settings = call.session, call.settings
+    to = browser.form.get("to", "")
     try:
-        check_password(call, visitor.form.get("password", ""))
+        check_password(call, browser.form.get("password", ""))
     except Problem as problem:
         return _form(call, to, problem=problem)
     session = new_id()
     with call.writers.transaction():
         begin_session(session, call.now, call.now + timedelta(seconds=SESSION_SECONDS))
     log.info("operator logged in", address=client_address(call.environ))
-    seal = seal_of(call)
+    signer = signer_of(call)
     return see_other(
         _checked(to),
         call,
-        cookie(SESSION, seal.sealed(SESSION, session), SESSION_SECONDS, settings),
-        cookie(BROWSER, seal.sealed(KNOWN, visitor.id), BROWSER_SECONDS, settings),
+        cookie(SESSION, signer.sign(SESSION, session), SESSION_SECONDS, settings),
+        cookie(BROWSER, signer.sign(KNOWN, browser.id), BROWSER_SECONDS, settings),
     )
 
 
 def leave(call: Request) -> Response:
     """POST /operator/logout: end the session, also for copies of its cookie."""
     with call.writers.transaction():
-        end_session(call.visitor.id)
+        end_session(call.session.id)
     log.info("operator logged out")
     return _to_login(call)
 
@@ -87,7 +87,7 @@ def _to_login(call: Request) -> Response:
 def _form(
     call: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None
 ) -> Response:
-    visitor = call.visitor
+    browser = call.session
     page = operator_page(
         _PAGE,
         call,
@@ -96,8 +96,8 @@ def _form(
         fault=problem.detail if problem else None,
         reload_at_once=reload_at_once,
     )
-    sealed = seal_of(call).sealed(KNOWN if visitor.is_known else STRANGER, visitor.id)
-    ours = cookie(BROWSER, sealed, BROWSER_SECONDS, call.settings)
+    signed = signer_of(call).sign(KNOWN if browser.is_known else STRANGER, browser.id)
+    ours = cookie(BROWSER, signed, BROWSER_SECONDS, call.settings)
     return replace(page, headers={**page.headers, **(problem.headers if problem else {})}, cookies=(ours,))
 
 

@@ -39,7 +39,7 @@ def show(call: Request) -> Response:
 
 def create(call: Request) -> Response:
     """POST /operator/links/new: make the link and redirect to its page, or return the form with errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         link = _link_by_hand(call, values)
     except Problem as problem:

@@ -24,7 +24,7 @@ _PAGE = template("operator_new.tpl")
 _TEXTS = ("amount_fiat", "currency", "order_id", "note", "label")
 _NUMBERS = ("confirmations", "expires_in")
 _TOKEN = re.compile("[0-9a-f]{32}")
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def show(call: Request) -> Response:
 
 def create(call: Request) -> Response:
     """POST /operator/new: make the request and redirect to its page, or return the form with the errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         payment = request_by_hand(call, values)
     except Problem as problem:
@@ -151,5 +151,5 @@ def with_point(amount: str) -> str:
 
 def number_or_text(text: str) -> int | str:
     """Return the text as a whole number, or the text itself if it is no number."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
     return int(text) if is_number else text

@@ -11,7 +11,7 @@ from models.daemon_status import daemon_report
 from models.operator_session import failed_logins
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
-from models.queries.attention import MOST_COUNTED, ActionNeeded, action_counts
+from models.queries.attention import MAX_ACTIONS_COUNTED, ActionNeeded, action_counts
 from models.queries.failed_deliveries import FailedDelivery, failed_deliveries
 from models.queries.pricing import late_money_of
 from models.queries.wallets import NEWEST, wallet_figures
@@ -213,8 +213,8 @@ def total_line(total: int | None, shown: int, most: int) -> str | None:
 def _in_title(counts: Mapping[ActionNeeded, int]) -> str:
     """Return the number of open decisions for the title of the browser's tab, or an empty text."""
     total = sum(counts.values())
-    return f"{total}{'+' * (MOST_COUNTED in counts.values())}" if total else ""
+    return f"{total}{'+' * (MAX_ACTIONS_COUNTED in counts.values())}" if total else ""
 
 
 def _count(count: int) -> str:
-    return f"{count:,} or more" if count == MOST_COUNTED else f"{count:,}"
+    return f"{count:,} or more" if count == MAX_ACTIONS_COUNTED else f"{count:,}"

@@ -40,7 +40,7 @@ def show(call: Request, seller_id: str) -> Response:
 def change(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}: store the name and the support address that customers see."""
     seller = seller_that_sells(seller_id)
-    name, support = read_contact(call.visitor.form)
+    name, support = read_contact(call.session.form)
     with call.writers.transaction():
         Seller.update(name=name, support=support).where(Seller.id == seller.id).execute()
     log.info("seller changed", seller=seller_id, by="operator")

@@ -77,7 +77,7 @@ def show(call: Request) -> Response:
 
 def pay(call: Request) -> Response:
     """POST /operator/till: make a request and redirect to its sale page, or return the keypad with errors."""
-    values = call.visitor.form
+    values = call.session.form
     try:
         payment = request_by_hand(call, values)
     except Problem as problem:

@@ -29,7 +29,7 @@ from models.webhook import (
     check_secret,
     endpoints_of,
     events_of_kind,
-    new_reference,
+    new_webhook_reference,
     remove_webhook,
     update_webhook,
     webhook_by_reference,
@@ -79,7 +79,7 @@ def section_of(seller: Seller) -> dict[str, Any]:
             for webhook in endpoints_of(seller.id)
         ],
         "webhook_kinds": KIND_WORDS,
-        "new_webhook_id": new_reference(),
+        "new_webhook_id": new_webhook_reference(),
         "btcpay_kind": BTCPAY,
     }
 
@@ -107,7 +107,7 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
 def create(call: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
     seller = seller_that_sells(seller_id)
-    form = call.visitor.form
+    form = call.session.form
     kind, url, event_types, secret = _read(form, call.settings)
     # The form has the id of the new endpoint, so a form that is sent twice makes one endpoint.
     reference = form.get("webhook_id", "")
@@ -152,7 +152,7 @@ def test(call: Request, seller_id: str, webhook_id: str) -> Response:
 def switch(call: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form states."""
     webhook = _webhook_of(seller_id, webhook_id)
-    is_enabled = call.visitor.form.get("to_state") == "enabled"
+    is_enabled = call.session.form.get("to_state") == "enabled"
     if webhook.is_enabled != is_enabled:
         with call.writers.transaction():
             update_webhook(webhook, is_enabled=is_enabled)

@@ -12,7 +12,7 @@ from config import load_settings
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from models.operator_session import (
-    LONGEST_PAUSE,
+    MAX_PAUSE,
     LoginAttempt,
     OperatorSession,
     failed_logins,
@@ -489,7 +489,7 @@ def test_a_pause_from_a_wrong_clock_is_ignored(client: OperatorClient) -> None:
 def test_wrong_passwords_are_forgotten_after_an_hour(client: OperatorClient) -> None:
     for _ in range(6):
         client.log_in("wrong")
-        client.shop.wait(seconds=LONGEST_PAUSE.seconds)
+        client.shop.wait(seconds=MAX_PAUSE.seconds)
     client.shop.wait(hours=1, seconds=1)
     client.log_in("wrong")
     row = LoginAttempt.get()

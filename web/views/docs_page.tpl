@@ -6,7 +6,7 @@
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="static/{{files['mark.svg']}}" type="image/svg+xml">
-<link rel="stylesheet" href="static/{{files['manual.css']}}">
+<link rel="stylesheet" href="static/{{files['docs_page.css']}}">
 </head>
 <body>
 <header>
@@ -23,11 +23,11 @@
 <li><a href="#{{anchor}}">{{heading}}</a></li>
 % end
 </ul>
-% for group, chapters in groups.items():
+% for group, operations in groups.items():
 <h2>{{group}}</h2>
 <ul>
-% for chapter in chapters:
-<li><a href="#{{chapter.name}}">{{chapter.summary}}</a></li>
+% for operation in operations:
+<li><a href="#{{operation.name}}">{{operation.summary}}</a></li>
 % end
 </ul>
 % end
@@ -49,36 +49,36 @@
 </table>
 </div>
 % end
-% for group, chapters in groups.items():
+% for group, operations in groups.items():
 <section>
 <h2>{{group}}</h2>
-% for chapter in chapters:
-<article id="{{chapter.name}}">
-<h3>{{chapter.summary}}</h3>
-<p class="call"><code><b>{{chapter.method}}</b> {{chapter.path}}</code>\\
-% if chapter.needs_key:
+% for operation in operations:
+<article id="{{operation.name}}">
+<h3>{{operation.summary}}</h3>
+<p class="call"><code><b>{{operation.method}}</b> {{operation.path}}</code>\\
+% if operation.needs_key:
  <span>requires an API key</span>\\
 % end
 </p>
-<p>{{!marked(chapter.description)}}</p>
-% if chapter.parameters:
-% table("Parameters", chapter.parameters)
+<p>{{!marked(operation.description)}}</p>
+% if operation.parameters:
+% table("Parameters", operation.parameters)
 % end
-% if chapter.body:
-% table("Body: " + chapter.body_kind, chapter.body)
+% if operation.body:
+% table("Body: " + operation.body_kind, operation.body)
 % end
 <div class="scroll">
 <table>
 <caption>Responses</caption>
-% for outcome in chapter.outcomes:
+% for response in operation.responses:
 <tr>
-<th scope="row"><code>{{outcome.status}}</code></th>
-<td>{{!marked(outcome.description)}}\\
-% if outcome.headers:
- (with {{!", ".join("<code>" + name + "</code>" for name in outcome.headers)}})\\
+<th scope="row"><code>{{response.status}}</code></th>
+<td>{{!marked(response.description)}}\\
+% if response.headers:
+ (with {{!", ".join("<code>" + name + "</code>" for name in response.headers)}})\\
 % end
 </td>
-<td>{{!outcome.kind}}</td>
+<td>{{!response.kind}}</td>
 </tr>
 % end
 </table>
