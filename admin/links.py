@@ -27,7 +27,7 @@ from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import PaymentLink
-from web.api.links import documents_of_links, stored_link_document
+from web.api.links import document_of_link, documents_of_links
 from web.api.new_link import end_link, make_link
 
 MAX_LISTED = 200
@@ -93,7 +93,7 @@ def create(
         with problems_as_errors(_ARGUMENTS):
             row = make_link(read_form(LinkForm, body), seller.id, settings, now, database.atomic)
         with snapshot():
-            found = stored_link_document(row, settings, now)
+            found = document_of_link(row, settings, now)
         network = known_network()
     answer(found, page_with_qr_code(_page(found), found["url"], network), as_json)
 
@@ -109,7 +109,7 @@ def create(
 )
 @json_option
 def list_(state: str | None, text: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
-    """List payment links, the newest first, each with the money that it received.
+    """List links, the newest first, with the money that each received.
 
     An unpaid link is neither paid nor closed. The last line has the number of links if the list is shorter.
 
@@ -140,7 +140,7 @@ def show(reference: str, as_json: bool) -> None:
     """
     with open_settings_and_database() as settings, snapshot():
         row, now = _link_named(reference), datetime.now(UTC)
-        found = stored_link_document(row, settings, now)
+        found = document_of_link(row, settings, now)
         late = late_requests(row, now, settings.rate_max_age, settings.rate_spread)
     answer(found, _page(found, late), as_json)
 
@@ -166,7 +166,7 @@ def close(reference: str, yes: bool, as_json: bool) -> None:
         now = datetime.now(UTC)
         end_link(row, now, database.atomic)
         with snapshot():
-            found = stored_link_document(get_row(Link, row.id), settings, now)
+            found = document_of_link(get_row(Link, row.id), settings, now)
     answer(found, f"Link {row.reference}: {found['status']}.", as_json)
 
 

@@ -36,7 +36,7 @@ class Counters:
         """Return all values, for `DaemonReport.counters`."""
         with self._lock:
             counts = {name: dict(labels) for name, labels in self._counts.items()}
-            return {**counts, "told": {name: each.document() for name, each in self._latencies.items()}}
+            return {**counts, "latencies": {name: each.document() for name, each in self._latencies.items()}}
 
 
 class _Latency:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 
@@ -17,6 +17,8 @@ from models.db.connection import (
     statement,
 )
 from models.wallet import BITCOIND, Wallet, skip_watched
+
+FREE = "claimed_at IS NULL AND held_at IS NULL"
 
 
 class Address(Table):
@@ -36,6 +38,11 @@ class Address(Table):
     held_at = UtcDateTimeField(null=True)
     wallet_id = peewee.IntegerField(default=BITCOIND)
     derivation_index = peewee.BigIntegerField(null=True)
+
+    partial_indexes: ClassVar = {
+        "address_free": FREE,
+        "address_held": "claimed_at IS NULL AND held_at IS NOT NULL",
+    }
 
     @classmethod
     def is_free(cls) -> Any:
@@ -60,10 +67,7 @@ Address.add_index(
 
 
 def find_scripts(scripts: Iterable[bytes]) -> dict[bytes, int]:
-    """Map those of the scripts that are in the table to the ids of their addresses.
-
-    This uses raw SQL, because each foreign output needs this query, and the query builder is slower.
-    """
+    """Map those of the scripts that are in the table to the ids of their addresses."""
     found: dict[bytes, int] = {}
     for batch in chunked({*scripts}):
         query = "SELECT script, id FROM address WHERE script IN ?"
@@ -96,7 +100,7 @@ def known_positions(addresses: Sequence[str]) -> list[int]:
 def add_addresses(
     pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime, *, are_free: bool = True
 ) -> None:
-    """Add new addresses of bitcoind's wallet with their scripts. Those in the table stay unchanged.
+    """Add new addresses of bitcoind's wallet with their scripts. An address that is stored stays unchanged.
 
     With `are_free` False the addresses are only watched, and no request can claim them.
     """
@@ -117,8 +121,8 @@ def add_addresses(
 def add_derived(wallet: Wallet, first_index: int, pairs: Sequence[tuple[str, bytes]], now: datetime) -> None:
     """Add addresses of a descriptor with their scripts. The first one has the index `first_index`.
 
-    Those below the wallet's next index are only watched, and the others wait for the pool. An address that is
-    in the table stays unchanged, so no request gets it again.
+    The addresses below the wallet's next index are only watched, and the others wait for the pool. An address
+    that is stored stays unchanged, so no request gets it again.
     """
     rows = [
         {
@@ -157,10 +161,13 @@ def free_count_of(wallet: Wallet) -> int:
     return Address.select().where(Address.is_free() & (Address.wallet_id == wallet.id)).count()
 
 
-_FREE_OF_SELLER = """SELECT id FROM address
+_FREE_OF_SELLER = statement(
+    """SELECT id FROM address
     WHERE wallet_id = coalesce(
         (SELECT wallet_id FROM seller WHERE id = ?), (SELECT id FROM wallet WHERE is_default)
-    ) AND claimed_at IS NULL AND held_at IS NULL"""
+    ) AND {free}""",
+    free=FREE,
+)
 """The free addresses of the wallet of a seller, or of the default wallet where the seller has none."""
 
 

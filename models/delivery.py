@@ -1,6 +1,7 @@
 """A record of each attempt to deliver a webhook."""
 
 from datetime import datetime
+from typing import ClassVar
 
 import peewee
 
@@ -36,6 +37,8 @@ class Delivery(Table):
     http_code = peewee.IntegerField(null=True)
     error = peewee.TextField(null=True)
     is_redelivery = peewee.BooleanField()
+
+    partial_indexes: ClassVar = {"delivery_accepted": "error IS NULL"}
 
     @property
     def was_accepted(self) -> bool:

@@ -6,7 +6,7 @@ An event has one message for the operator's email, and one for each webhook endp
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 
@@ -24,11 +24,18 @@ from models.webhook import Webhook
 from payments.greenfield.delivery import delivery_reference
 from payments.link import LinkEvent
 from payments.notifications import ReportedEvent
+from payments.status import EventType
 
 EMAIL, WEBHOOK = "email", "webhook"
 
 # The first words of errors that contain only an HTTP status, or a fault of this machine.
 _HARMLESS = ("HTTP ", "the seller", "the endpoint", "the event", "an error in Nodetill")
+
+REVERTED = f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL"
+PENDING = "next_attempt_at IS NOT NULL"
+FRESH = f"{PENDING} AND waits_for IS NULL AND attempts = 0"
+RETRY = f"{PENDING} AND waits_for IS NULL AND attempts > 0"
+GIVEN_UP = "failed_at IS NOT NULL AND acknowledged_at IS NULL"
 
 
 class Event(Table):
@@ -53,6 +60,8 @@ class Event(Table):
 
     class Meta:
         indexes = ((("payment", "revision", "type"), True),)
+
+    partial_indexes: ClassVar = {"event_reverted": REVERTED}
 
 
 class Message(Table):
@@ -106,6 +115,17 @@ class Message(Table):
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
+
+    partial_indexes: ClassVar = {
+        "message_delivered": "delivered_at IS NOT NULL",
+        "message_fresh": FRESH,
+        "message_pending": PENDING,
+        "message_retry": RETRY,
+        "message_superseded": "superseded_by IS NOT NULL",
+        "message_test": "payment_id IS NULL",
+        "message_unsettled": GIVEN_UP,
+        "message_waiting": "waits_for IS NOT NULL",
+    }
 
     @property
     def is_test(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 import peewee
 
@@ -51,6 +52,13 @@ class Output(Table):
     class Meta:
         indexes = ((("txid", "vout"), True),)
         constraints = (peewee.Check("(state = 'mined') = (block_hash IS NOT NULL)"),)
+
+    partial_indexes: ClassVar = {
+        "output_block": "block_hash IS NOT NULL",
+        "output_replaced_in": "replaced_in IS NOT NULL",
+        "output_unconfirmed": "block_hash IS NULL AND state <> 'dropped' AND replaced_in IS NULL",
+        "output_unsettled": "block_hash IS NULL",
+    }
 
     @property
     def received_output(self) -> ReceivedOutput:
@@ -148,7 +156,7 @@ def unconfirmed_outputs() -> list[tuple[str, str, str | None]]:
 
 def txids_believed_in_mempool() -> list[str]:
     """Return the unconfirmed payments, and the unconfirmed transactions that replace one."""
-    # The last two conditions are the same as in an index.
+    # The first and the last two conditions are those of the index output_unconfirmed.
     query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNSETTLED}
         AND o.state <> 'dropped' AND o.replaced_in IS NULL"""
     return list({txid for (txid,) in execute(query, ANY_HEIGHT)})

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee
 from playhouse.shortcuts import model_to_dict
@@ -36,6 +36,13 @@ _LATEST = 5_000
 
 ANY_HEIGHT = 0
 """The `reassess_at_height` of a request whose facts changed. Every tip is at least this high."""
+
+UNDERWAY = "status NOT IN ('confirmed', 'expired')"
+IN_QUESTION = (
+    "((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)"
+    " AND (acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)"
+)
+_OF_LINK = "link_id IS NOT NULL"
 
 
 class PaymentRequest(Table):
@@ -117,6 +124,21 @@ class PaymentRequest(Table):
 
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
+
+    partial_indexes: ClassVar = {
+        "payment_closed": "closed_at IS NOT NULL",
+        "payment_confirmed": "confirmed_at IS NOT NULL",
+        "payment_in_question": IN_QUESTION,
+        "payment_link": f"{_OF_LINK} AND id > 0",
+        "payment_link_money": f"{_OF_LINK} AND received_sats > 0",
+        "payment_link_waiting": f"{_OF_LINK} AND status = 'new'",
+        "payment_next_deadline": "reassess_at IS NOT NULL",
+        "payment_next_height": "reassess_at_height IS NOT NULL",
+        "payment_order": "order_id IS NOT NULL",
+        "payment_underway": UNDERWAY,
+        "payment_underway_of_seller": UNDERWAY,
+        "payment_unpublished": "unpublished_height IS NOT NULL",
+    }
 
     @property
     def is_cancelled(self) -> bool:

@@ -19,10 +19,10 @@ from web.auth.access import (
     connecting_operator,
     connecting_operator_form,
     first_page,
-    key_or_neighbour,
     operator,
     operator_form,
     require_key,
+    require_key_or_local,
     require_local_or_operator,
 )
 from web.checkout import invoice
@@ -76,7 +76,7 @@ Access = Callable[[Request], KeyHolder | BrowserSession | None]
 
 _PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
 _MAY_CREATE, _MAY_VIEW, _MAY_MODIFY = map(require_key, _PERMISSIONS)
-_CREATE_OR_NEAR, _VIEW_OR_NEAR, _MODIFY_OR_NEAR = map(key_or_neighbour, _PERMISSIONS)
+_CREATE_OR_LOCAL, _VIEW_OR_LOCAL, _MODIFY_OR_LOCAL = map(require_key_or_local, _PERMISSIONS)
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/api/v1/payments", _MAY_CREATE, create_payment.create),
@@ -172,9 +172,9 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_NEAR, spellbook.new_payment),
-    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_NEAR, spellbook.payment_status),
-    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_NEAR, spellbook.transaction_received),
+    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_LOCAL, spellbook.new_payment),
+    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_LOCAL, spellbook.payment_status),
+    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_LOCAL, spellbook.transaction_received),
 )
 """Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 

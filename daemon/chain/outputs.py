@@ -199,7 +199,7 @@ def _bounded(moment: datetime, now: datetime, *floors: datetime | None) -> datet
 
     The output was absent at each of the floors. The clock of a block or of another machine may be wrong.
     """
-    return min(max(moment, *(floor for floor in floors if floor is not None)), now)
+    return min(max([moment, *(floor for floor in floors if floor is not None)]), now)
 
 
 def _inherited(

@@ -25,7 +25,7 @@ from models.db.connection import (
 from models.db.leadership import check_epoch
 from models.delivery import add_delivery
 from models.link import Link
-from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.outbox import EMAIL, FRESH, RETRY, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.queries.links import link_facts
 from models.seller import Seller
@@ -49,10 +49,6 @@ _SCHEDULE = (
 # a message still gets all its attempts after the daemon was off for a week.
 _SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
 _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
-
-# Each condition must be the text of an index, because only then the database uses the index.
-_FRESH = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts = 0"
-_RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +100,8 @@ def due_queues(now: datetime) -> list[str]:
         SELECT queue FROM retry WHERE
             (SELECT min(next_attempt_at) FROM message WHERE {retry} AND message.queue = retry.queue) <= ?
         """,
-        fresh=_FRESH,
-        retry=_RETRY,
+        fresh=FRESH,
+        retry=RETRY,
     )
     stored_now = Message.next_attempt_at.db_value(now)
     return [queue for (queue,) in execute(query, stored_now).fetchall()]
@@ -122,8 +118,8 @@ def next_message(queue: str, now: datetime) -> Message | None:
     """
     stored_now = Message.next_attempt_at.db_value(now)
     for condition, order, parameters in (
-        (_FRESH, "id", (queue,)),
-        (f"{_RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, stored_now)),
+        (FRESH, "id", (queue,)),
+        (f"{RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, stored_now)),
     ):
         candidates = _candidates(condition, order, parameters)
         waiting = list(takewhile(lambda candidate: candidate.waits_for is not None, candidates))

@@ -14,16 +14,17 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from models.db.connection import execute, fetch_all, statement
-from models.outbox import WEBHOOK, Message
+from models.outbox import RETRY, WEBHOOK, Message
 from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import MIN_SERVER_ERRORS
 
 _MAX_READ = 500
 """The number of newest deliveries in which to look for failing invoices. Two such invoices are enough."""
 
-# The condition must be the text of the index message_retry.
-_STUCK = """SELECT * FROM message WHERE queue = ? AND next_attempt_at IS NOT NULL AND waits_for IS NULL
-    AND attempts > 0 AND server_errors >= ?"""
+_STUCK = statement(
+    "SELECT * FROM message WHERE queue = ? AND {retry} AND server_errors >= ?",
+    retry=RETRY,
+)
 
 _FAILING = statement(
     """

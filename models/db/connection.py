@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import peewee
 import psycopg
@@ -112,6 +112,12 @@ _CONVERTED = (UtcDateTimeField, BytesField, JsonField, peewee.BooleanField)
 
 class Table(peewee.Model):
     """The base class of all tables."""
+
+    partial_indexes: ClassVar[Mapping[str, str]] = {}
+    """The conditions of the partial indexes that migrations create, by the names of the indexes.
+
+    A query uses such an index only if it has the same condition, word for word and without parameters.
+    """
 
     class Meta:
         database = database

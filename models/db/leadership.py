@@ -7,14 +7,23 @@ from a new epoch until the transaction ends. SQLite needs no epochs, because its
 process.
 """
 
+from dataclasses import dataclass
+
 import peewee
 
 from models.db.connection import Table, database, is_sqlite
 
 _ONLY_ROW = 1
 
-_own_number: int | None = None
-_node_changed = False
+
+@dataclass(frozen=True, slots=True)
+class _Epoch:
+    number: int
+    node_changed: bool
+
+
+# A process is one daemon, and has one database. So each transaction finds the epoch here.
+_own: _Epoch | None = None
 
 
 class LockLost(Exception):
@@ -35,7 +44,7 @@ def begin_epoch(node: str) -> None:
     `node` identifies this daemon's bitcoind. Raise one of TRANSIENT_ERRORS if the epoch cannot begin now.
     Then the caller may try again.
     """
-    global _own_number, _node_changed
+    global _own
     if is_sqlite():
         return
     with database.atomic():
@@ -44,28 +53,28 @@ def begin_epoch(node: str) -> None:
         database.execute_sql("LOCK TABLE daemon_epoch IN EXCLUSIVE MODE")
         before = DaemonEpoch.get()
         DaemonEpoch.update(number=before.number + 1, node=node).execute()
-    _own_number, _node_changed = before.number + 1, before.node not in (None, node)
+    _own = _Epoch(before.number + 1, node_changed=before.node not in (None, node))
 
 
 def end_epoch() -> None:
     """End the checks of the epoch, because this process no longer writes as the daemon."""
-    global _own_number, _node_changed
-    _own_number, _node_changed = None, False
+    global _own
+    _own = None
 
 
 def node_changed() -> bool:
     """Return whether the last daemon used another bitcoind. Its mempool may have had more transactions."""
-    return _node_changed
+    return _own is not None and _own.node_changed
 
 
 def fence() -> None:
     """Prevent a new epoch until the transaction ends. Raise LockLost if another daemon has begun an epoch."""
-    if _own_number is not None:
+    if _own is not None:
         database.execute_sql("LOCK TABLE daemon_epoch IN ROW SHARE MODE")
         check_epoch()
 
 
 def check_epoch() -> None:
     """Raise LockLost if another daemon has begun an epoch."""
-    if _own_number is not None and DaemonEpoch.get().number != _own_number:
+    if _own is not None and DaemonEpoch.get().number != _own.number:
         raise LockLost("another daemon has become the leader")

@@ -14,20 +14,13 @@ from peewee import SQL
 from models.db.connection import database
 from models.decision import DecidedBy, DecisionKind, add_decision, last_decision
 from models.link import Link
-from models.outbox import Event, Message
-from models.payment import PaymentRequest
+from models.outbox import GIVEN_UP, REVERTED, Event, Message
+from models.payment import IN_QUESTION, PaymentRequest
 from payments.money import DUST_LIMIT_SATS
-from payments.status import EventType, Status
+from payments.status import Status
 
 DECIDED = (Status.CONFIRMED, Status.EXPIRED)
 """The statuses in which nearly all requests end."""
-
-# A query uses a partial index only if it has the same condition, word for word and without parameters.
-UNDERWAY = SQL("status NOT IN ('confirmed', 'expired')")
-_MONEY_IN_QUESTION = SQL("((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)")
-_UNACKNOWLEDGED = SQL("(acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)")
-_REVERTED = SQL(f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL")
-GIVEN_UP = SQL("failed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 MAX_ACTIONS_COUNTED = 1000
 
@@ -48,7 +41,7 @@ def needs_action(need: ActionNeeded) -> Any:
     An overpayment needs a decision only from the dust limit on, because less cannot be sent back.
     """
     is_expired = PaymentRequest.status == Status.EXPIRED.value
-    money = _MONEY_IN_QUESTION & _UNACKNOWLEDGED
+    money = SQL(IN_QUESTION)
     match need:
         case ActionNeeded.LATE:
             return money & is_expired & PaymentRequest.is_late
@@ -58,9 +51,9 @@ def needs_action(need: ActionNeeded) -> Any:
             return money & ~is_expired & (PaymentRequest.overpaid_sats >= DUST_LIMIT_SATS)
         case ActionNeeded.REVERTED:
             is_back = PaymentRequest.status == Status.CONFIRMED.value
-            return PaymentRequest.id.in_(Event.select(Event.payment).where(_REVERTED)) & ~is_back
+            return PaymentRequest.id.in_(Event.select(Event.payment).where(SQL(REVERTED))) & ~is_back
         case ActionNeeded.UNDELIVERED:
-            return PaymentRequest.id.in_(Message.select(Message.payment).where(GIVEN_UP))
+            return PaymentRequest.id.in_(Message.select(Message.payment).where(SQL(GIVEN_UP)))
 
 
 def _counts_for_its_link() -> Any:
@@ -93,8 +86,8 @@ def acknowledge(
         .execute()
     )
     if changed:
-        Event.update(acknowledged_at=now).where((Event.payment == payment) & _REVERTED).execute()
-        Message.update(acknowledged_at=now).where((Message.payment == payment) & GIVEN_UP).execute()
+        Event.update(acknowledged_at=now).where((Event.payment == payment) & SQL(REVERTED)).execute()
+        Message.update(acknowledged_at=now).where((Message.payment == payment) & SQL(GIVEN_UP)).execute()
         add_decision(payment, DecisionKind.SETTLED, now, by, comment)
     return bool(changed)
 

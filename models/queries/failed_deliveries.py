@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN
+from peewee import JOIN, SQL
 
 from models.command import pending_redeliveries
-from models.outbox import EMAIL, Event, Message
+from models.outbox import EMAIL, GIVEN_UP, Event, Message
 from models.payment import PaymentRequest
-from models.queries.attention import GIVEN_UP
 from models.webhook import Webhook
 
 MAX_SHOWN = 50
@@ -37,7 +36,7 @@ def failed_deliveries(payments: Iterable[PaymentRequest]) -> Mapping[str, list[F
     """Return the given-up messages of these requests, by the id of the request."""
     found = defaultdict(list)
     ids = [payment.id for payment in payments]
-    given_up = Message.select(Message.id).where(Message.payment.in_(ids) & GIVEN_UP)
+    given_up = Message.select(Message.id).where(Message.payment.in_(ids) & SQL(GIVEN_UP))
     for each in _found(given_up) if ids else ():
         found[each.reference].append(each)
     return found
@@ -45,7 +44,7 @@ def failed_deliveries(payments: Iterable[PaymentRequest]) -> Mapping[str, list[F
 
 def newest_failed_deliveries() -> list[FailedDelivery]:
     """Return the newest messages that were given up, at most MAX_SHOWN, the newest first."""
-    newest = Message.select(Message.id).where(GIVEN_UP).order_by(Message.id.desc()).limit(MAX_SHOWN)
+    newest = Message.select(Message.id).where(SQL(GIVEN_UP)).order_by(Message.id.desc()).limit(MAX_SHOWN)
     return _found([message.id for message in newest])[::-1]
 
 

@@ -11,7 +11,7 @@ from models.db.connection import (
     fetch_all,
     statement,
 )
-from models.link import Link, links_by_id
+from models.link import OPEN, Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
@@ -21,7 +21,7 @@ from payments.status import Status
 
 MAX_LISTED_PAYMENTS = 20
 
-# Each condition must be the text of a partial index.
+# Each condition has that of a partial index of PaymentRequest.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
 _WAITING = "link_id = ? AND status = 'new'"
 _ALL = "link_id = ? AND id > 0"
@@ -163,8 +163,7 @@ def link_references(payments: Sequence[PaymentRequest]) -> dict[int, str]:
 
 def open_link_counts() -> dict[bool, int]:
     """Return the number of links that are neither closed nor paid, by `is_reusable`."""
-    query = """SELECT is_reusable, count(*) FROM link WHERE closed_at IS NULL AND paid_at IS NULL
-        GROUP BY is_reusable"""
+    query = statement("SELECT is_reusable, count(*) FROM link WHERE {open} GROUP BY is_reusable", open=OPEN)
     counts = {bool(is_reusable): int(count) for is_reusable, count in execute(query).fetchall()}
     return {False: 0, True: 0} | counts
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.db.connection import UtcDateTimeField, execute
+from models.db.connection import UtcDateTimeField, execute, statement
+from models.outbox import GIVEN_UP, PENDING
+from models.payment import UNDERWAY
 
 _FIELD = UtcDateTimeField()
 
@@ -19,9 +21,8 @@ class Queue:
 
 def underway_by_status() -> dict[str, int]:
     """Return the number of requests by status, without confirmed and expired. Leave out zeros."""
-    query = (
-        "SELECT status, COUNT(*) FROM payment_request WHERE status NOT IN ('confirmed', 'expired') "
-        "GROUP BY status"
+    query = statement(
+        "SELECT status, COUNT(*) FROM payment_request WHERE {where} GROUP BY status", where=UNDERWAY
     )
     return dict(execute(query).fetchall())
 
@@ -34,9 +35,8 @@ def created_count() -> int:
 
 def queues() -> list[Queue]:
     """Return the queue of each channel in which a message waits."""
-    query = (
-        "SELECT channel, COUNT(*), MIN(created_at) FROM message WHERE next_attempt_at IS NOT NULL "
-        "GROUP BY channel"
+    query = statement(
+        "SELECT channel, COUNT(*), MIN(created_at) FROM message WHERE {where} GROUP BY channel", where=PENDING
     )
     rows = execute(query).fetchall()
     return [Queue(channel, pending, _to_datetime(oldest)) for channel, pending, oldest in rows]
@@ -44,7 +44,7 @@ def queues() -> list[Queue]:
 
 def undeliverable_count() -> int:
     """Return the number of messages that were given up and that the operator has not acknowledged."""
-    query = "SELECT COUNT(payment_id) FROM message WHERE failed_at IS NOT NULL AND acknowledged_at IS NULL"
+    query = statement("SELECT COUNT(payment_id) FROM message WHERE {where}", where=GIVEN_UP)
     return int(execute(query).fetchone()[0])
 
 

@@ -14,8 +14,8 @@ from peewee import SQL
 from models.address import Address
 from models.db.connection import database, is_sqlite, with_paramstyle
 from models.output import Output
-from models.payment import PAYMENT_REFERENCE, PaymentRequest
-from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
+from models.payment import PAYMENT_REFERENCE, UNDERWAY, PaymentRequest
+from models.queries.attention import DECIDED, ActionNeeded, needs_action
 from payments.status import Status
 
 LETTERS_OF_IDS = re.compile("[A-Za-z0-9-]+", re.ASCII)
@@ -138,7 +138,9 @@ def _has_status(status: str) -> Any:
     the other statuses, and the planner then chooses no unsuitable index.
     """
     if status not in DECIDED:
-        underway = PaymentRequest.select(PaymentRequest.id).where(UNDERWAY, PaymentRequest.status == status)
+        underway = PaymentRequest.select(PaymentRequest.id).where(
+            SQL(UNDERWAY), PaymentRequest.status == status
+        )
         return PaymentRequest.id.in_(underway)
     return PaymentRequest.status.not_in([other for other in Status if other != status])
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from models.db.connection import execute, statement
-from models.payment import PaymentRequest
+from models.payment import UNDERWAY, PaymentRequest
 
 CURRENCY_USE = timedelta(days=7)
 """A currency is in use for so long after a request."""
@@ -13,8 +13,8 @@ CURRENCY_USE = timedelta(days=7)
 def open_requests(seller_id: str, limit: int) -> int:
     """Return the number of this seller's requests that are not confirmed or expired, at most `limit`."""
     query = """SELECT count(*) FROM (SELECT 1 FROM payment_request
-        WHERE seller_id = ? AND status NOT IN ('confirmed', 'expired') LIMIT ?) AS underway"""
-    return _count(query, seller_id, limit)
+        WHERE seller_id = ? AND {where} LIMIT ?) AS underway"""
+    return _count(statement(query, where=UNDERWAY), seller_id, limit)
 
 
 def requests_since(seller_id: str, since: datetime, limit: int) -> int:
@@ -30,10 +30,10 @@ def used_since(currencies: Collection[str], since: datetime) -> set[str]:
         return set()
     # The limit makes both databases read one entry of the index for each currency, and no more.
     query = statement(
-        """WITH asked (code) AS (VALUES {asked})
-        SELECT code FROM asked WHERE (SELECT 1 FROM payment_request
+        """WITH given (code) AS (VALUES {given})
+        SELECT code FROM given WHERE (SELECT 1 FROM payment_request
         WHERE currency = code AND created_at > ? LIMIT 1) IS NOT NULL""",
-        asked=", ".join(["(?)"] * len(currencies)),
+        given=", ".join(["(?)"] * len(currencies)),
     )
     parameters = (*sorted(currencies), PaymentRequest.created_at.db_value(since))
     return {code for (code,) in execute(query, *parameters).fetchall()}

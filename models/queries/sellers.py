@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.db.connection import execute, from_microseconds, statement
-from models.outbox import Message
-from models.queries.attention import GIVEN_UP
+from models.outbox import GIVEN_UP, PENDING, Message
 from models.webhook import Webhook
 from payments.status import Status
 
@@ -29,11 +28,7 @@ FROM seller ORDER BY id LIMIT {max_sellers}
     max_sellers=MAX_SELLERS,
 )
 
-# Each condition is that of a partial index, word for word.
-_WAITING = "SELECT queue, COUNT(*) FROM message WHERE next_attempt_at IS NOT NULL GROUP BY queue"
-_GIVEN_UP = statement(
-    "SELECT queue, COUNT(*) FROM message WHERE {condition} GROUP BY queue", condition=GIVEN_UP.sql
-)
+_BY_QUEUE = "SELECT queue, COUNT(*) FROM message WHERE {where} GROUP BY queue"
 _QUEUES = "SELECT seller_id, reference FROM webhook"
 
 
@@ -94,7 +89,8 @@ class SellerFacts:
 
 def seller_facts() -> list[SellerFacts]:
     """Return the sellers in the order of their ids, at most MAX_SELLERS."""
-    waiting, given_up = (dict(execute(query).fetchall()) for query in (_WAITING, _GIVEN_UP))
+    queries = (statement(_BY_QUEUE, where=where) for where in (PENDING, GIVEN_UP))
+    waiting, given_up = (dict(execute(query).fetchall()) for query in queries)
     queues: dict[str, list[str]] = defaultdict(list)
     for seller_id, reference in execute(_QUEUES).fetchall():
         queues[seller_id].append(f"webhook:{reference}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from models.address import FREE
 from models.db.connection import execute, statement
 from models.wallet import BITCOIND
 
@@ -46,7 +47,7 @@ BATCH_SIZE = 1000
 
 @dataclass(frozen=True, slots=True)
 class WalletFigures:
-    """A wallet with its indexes. Those of bitcoind's wallet are None, because bitcoind knows them alone.
+    """A wallet with its indexes, which are None for bitcoind's wallet, because bitcoind alone has them.
 
     `gap` is the longest run of addresses that were assigned and are not paid.
     """
@@ -112,14 +113,13 @@ def _txids(payment_id: int) -> tuple[str, ...]:
 
 
 def _free_count(wallet_id: int) -> int:
-    query = "SELECT count(*) FROM address WHERE wallet_id = ? AND claimed_at IS NULL AND held_at IS NULL"
+    query = statement("SELECT count(*) FROM address WHERE wallet_id = ? AND {free}", free=FREE)
     return int(execute(query, wallet_id).fetchone()[0])
 
 
 def _next_index(wallet_id: int, next_index: int) -> int:
     """Return the index of the next address that a request gets."""
-    query = """SELECT min(derivation_index) FROM address
-        WHERE wallet_id = ? AND claimed_at IS NULL AND held_at IS NULL"""
+    query = statement("SELECT min(derivation_index) FROM address WHERE wallet_id = ? AND {free}", free=FREE)
     (first_free,) = execute(query, wallet_id).fetchone()
     return int(next_index if first_free is None else first_free)
 

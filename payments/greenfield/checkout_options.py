@@ -45,7 +45,7 @@ class OptionsError(ValueError):
         self.faults = faults
 
 
-class _Refused(ValueError):
+class _InvalidOption(ValueError):
     """A value is refused, or its member at the path `part`. The message is the sentence for the shop."""
 
     def __init__(self, sentence: str, part: str = "") -> None:
@@ -150,7 +150,7 @@ def _read(value: Any, path: str, reader: Callable[[Any], Any], faults: Faults) -
         return None
     try:
         return reader(value)
-    except _Refused as error:
+    except _InvalidOption as error:
         faults.append((f"{path}{error.part}", str(error)))
         return None
 
@@ -159,19 +159,19 @@ def _speed(value: Any) -> str:
     by_name = {policy.value.lower(): policy.value for policy in SpeedPolicy}
     policy = by_name.get(value.strip().lower()) if isinstance(value, str) else None
     if policy is None:
-        raise _Refused(f"must be one of {', '.join(SpeedPolicy)}")
+        raise _InvalidOption(f"must be one of {', '.join(SpeedPolicy)}")
     return policy
 
 
 def _text(value: Any, max_characters: int) -> str:
     if not isinstance(value, str) or len(value) > max_characters:
-        raise _Refused(f"must be text of at most {max_characters} characters")
+        raise _InvalidOption(f"must be text of at most {max_characters} characters")
     return value
 
 
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _Refused("must be true or false")
+        raise _InvalidOption("must be true or false")
     return value
 
 
@@ -179,7 +179,7 @@ def _number(value: Any, minimum: Decimal, maximum: Decimal | None = None) -> flo
     limit = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
     if not is_number or not minimum <= value or (maximum is not None and value > maximum):
-        raise _Refused(f"must be a number {limit}")
+        raise _InvalidOption(f"must be a number {limit}")
     # The maximum time is shorter than 10**9 minutes, so a larger number has the same effect.
     number = float(min(value, 10**9))
     return int(number) if number.is_integer() else number
@@ -188,22 +188,22 @@ def _number(value: Any, minimum: Decimal, maximum: Decimal | None = None) -> flo
 def _methods(value: Any) -> list[str] | None:
     """Check that a list of payment methods includes on-chain bitcoin. An empty list means the default."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise _Refused("must be a list of names")
+        raise _InvalidOption("must be a list of names")
     if value and not any(is_on_chain(name) for name in value):
-        raise _Refused(f"must be {ON_CHAIN}, the only payment method here", "[0]")
+        raise _InvalidOption(f"must be {ON_CHAIN}, the only payment method here", "[0]")
     return [ON_CHAIN] if value else None
 
 
 def _address(value: Any) -> str:
     text = _text(value, MAX_URL_CHARACTERS)
     if not _WEB_ADDRESS.match(text) or not text.isprintable():
-        raise _Refused("must be an http or https URL on one line, such as https://shop.example/thanks")
+        raise _InvalidOption("must be an http or https URL on one line, such as https://shop.example/thanks")
     return text
 
 
 def _search_terms(value: Any) -> list[str]:
     if not isinstance(value, list) or len(value) > MAX_SEARCH_TERMS:
-        raise _Refused(f"must be a list of at most {MAX_SEARCH_TERMS} texts")
+        raise _InvalidOption(f"must be a list of at most {MAX_SEARCH_TERMS} texts")
     return [_text(term, MAX_TERM_CHARACTERS) for term in value]
 
 

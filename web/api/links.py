@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import peewee
 from pydantic import PlainValidator
 
 from config import Settings
 from models.daemon_status import known_network
 from models.db.connection import get_row, snapshot
-from models.link import LINK_REFERENCE, Link, link_by_reference
+from models.link import LINK_REFERENCE, Link, link_by_idempotency_key, link_by_reference
 from models.queries.link_search import LinkSearch, newest_links
 from models.queries.links import link_facts
 from web.api.forms import Form, read_form
+from web.api.idempotency import body_digest, idempotency_key, key_reused
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, log_link, make_link
@@ -47,18 +50,43 @@ class LinkFilters(Form):
 
 
 def create(call: Request) -> JsonResponse:
-    """POST /api/v1/links: 201 with the new link."""
-    form = read_form(LinkForm, call.body())
+    """POST /api/v1/links: 201 with the new link, or 200 with the earlier link of the same key."""
+    key = idempotency_key(call)
+    body = call.body()
+    form = read_form(LinkForm, body)
     if form.seller_id is not None:
         check_seller(call.seller, form.seller_id)
-    link = make_link(form, call.seller.id, call.settings, call.now, call.writers.transaction)
+    digest = body_digest(body, call.seller.id) if key else None
+
+    known = _known_link(call, key, digest)
+    if known is not None:
+        return _response(HTTPStatus.OK, known, call)
+    make = partial(make_link, form, call.seller.id, call.settings, call.now, call.writers.transaction)
+    try:
+        link = make(idempotency_key=key, idempotency_digest=digest)
+    except peewee.IntegrityError:
+        # Two calls used one key at the same time, and the database accepted only one of them.
+        known = _known_link(call, key, digest)
+        if known is None:
+            raise
+        return _response(HTTPStatus.OK, known, call)
     log_link("link created", link, by="seller")
+    return _response(HTTPStatus.CREATED, link, call)
+
+
+def _known_link(call: Request, key: str | None, digest: str | None) -> Link | None:
+    """Return the earlier link of this key. Raise Problem 422 if its body was different."""
+    link = None if key is None else link_by_idempotency_key(call.seller.id, key)
+    if link is not None and link.idempotency_digest != digest:
+        raise key_reused(f"the link {link.reference}, whose body was different", {"link_id": link.reference})
+    return link
+
+
+def _response(status: HTTPStatus, link: Link, call: Request) -> JsonResponse:
     with snapshot():
-        document = document_of_link(link, call)
+        document = document_of_link(link, call.settings, call.now)
     prefix = urlsplit(call.settings.public_url).path
-    return json_response(
-        HTTPStatus.CREATED, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"}
-    )
+    return json_response(status, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"})
 
 
 def list_links(call: Request) -> JsonResponse:
@@ -73,7 +101,7 @@ def list_links(call: Request) -> JsonResponse:
 def show(call: Request, reference: str) -> JsonResponse:
     """GET /api/v1/links/{id}: the link, or 304 if the caller already has it."""
     with snapshot():
-        document = document_of_link(own_link(call, reference), call)
+        document = document_of_link(own_link(call, reference), call.settings, call.now)
     return with_etag(call, document)
 
 
@@ -83,7 +111,7 @@ def close(call: Request, reference: str) -> JsonResponse:
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="seller")
     with snapshot():
-        return json_response(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call))
+        return json_response(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call.settings, call.now))
 
 
 def own_link(call: Request, reference: str) -> Link:
@@ -109,12 +137,7 @@ def links_page(filters: LinkFilters, search: LinkSearch, now: datetime) -> tuple
     return page, page[-1].reference if len(found) > len(page) else None
 
 
-def document_of_link(link: Link, call: Request) -> PaymentLink:
-    """Return the document of a link. Must run in the snapshot that read the link."""
-    return stored_link_document(link, call.settings, call.now)
-
-
-def stored_link_document(link: Link, settings: Settings, now: datetime) -> PaymentLink:
+def document_of_link(link: Link, settings: Settings, now: datetime) -> PaymentLink:
     """Return the document of a link. Must run in the snapshot that read the link."""
     return documents_of_links([link], settings, now)[0]
 

@@ -62,7 +62,7 @@ def require_any_key(call: Request) -> KeyHolder:
 
 
 @cache
-def key_or_neighbour(policy: str) -> Callable[[Request], KeyHolder | None]:
+def require_key_or_local(policy: str) -> Callable[[Request], KeyHolder | None]:
     """Return the access for calls with such a key, and for programs on this machine without a key.
 
     The access returns None for the latter. It raises Problem 401 and 403.

@@ -17,7 +17,7 @@ from web.html.templates import page, template
 from web.http.request import Request
 from web.http.responses import JSON, Response
 
-_PAGE = template("manual.tpl")
+_PAGE = template("docs_page.tpl")
 _CODE = re.compile(r"`([^`]+)`")
 _STRONG = re.compile(r"\*\*([^*]+)\*\*")
 _MAX_CHOICES = 8

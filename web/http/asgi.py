@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from web.http.connections import Connections
 from web.http.responses import Problem, Response
-from web.http.strict_json import BODY_LIMIT_BYTES, too_large
+from web.http.strict_json import MAX_BODY_BYTES, too_large
 from web.http.threads import Threads
 
 WsgiApp = Callable[..., Iterable[bytes]]
@@ -28,7 +28,7 @@ Headers = list[tuple[bytes, bytes]]
 MAX_HEAD_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """The longest time that a body may take to arrive."""
-MAX_BODY_BYTES = 4 * BODY_LIMIT_BYTES
+MAX_STORED_BYTES = 4 * MAX_BODY_BYTES
 """The application itself refuses a body above its own limit, in a form that its caller can parse."""
 MAX_DISCARDED_BYTES = 1024 * 1024
 """The server refuses a larger body unread. A client that still sends may then see a broken connection."""
@@ -137,7 +137,7 @@ class WsgiAdapter:
         length = int(headers.get(b"content-length", b"0"))
         if length == 0 and b"transfer-encoding" not in headers:
             return b""
-        if length > MAX_DISCARDED_BYTES or (length > MAX_BODY_BYTES and b"expect" in headers):
+        if length > MAX_DISCARDED_BYTES or (length > MAX_STORED_BYTES and b"expect" in headers):
             raise too_large()
         timeout = asyncio.timeout(0 if self._is_stopping else BODY_SECONDS)
         try:
@@ -180,7 +180,7 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def _received(receive: Receive) -> bytes:
-    """Read a body to its end, and store at most MAX_BODY_BYTES of it."""
+    """Read a body to its end, and store at most MAX_STORED_BYTES of it."""
     body, size, is_complete = b"", 0, False
     while not is_complete:
         message = await receive()
@@ -190,9 +190,9 @@ async def _received(receive: Receive) -> bytes:
         size += len(piece)
         if size > MAX_DISCARDED_BYTES:
             raise too_large()
-        body = body + piece if size <= MAX_BODY_BYTES else b""
+        body = body + piece if size <= MAX_STORED_BYTES else b""
         is_complete = not message.get("more_body", False)
-    if size > MAX_BODY_BYTES:
+    if size > MAX_STORED_BYTES:
         raise too_large()
     return body
 

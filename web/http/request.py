@@ -86,7 +86,7 @@ class Request:
 
     def form(self) -> dict[str, str]:
         """Return the fields of an HTML form. Each name may occur once. Raise Problem 400, 413 or 422."""
-        return _fields(self._bytes(strict_json.BODY_LIMIT_BYTES), _MAX_FIELDS)
+        return _fields(self._bytes(strict_json.MAX_BODY_BYTES), _MAX_FIELDS)
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of the query. Each name may occur once. Raise Problem 400 or 422."""

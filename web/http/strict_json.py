@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from payments.money import ExponentDecimal
 from web.http.responses import Problem, malformed
 
-BODY_LIMIT_BYTES = 16 * 1024
-NESTING_LIMIT = 8
-NUMBER_LIMIT_CHARACTERS = 64
+MAX_BODY_BYTES = 16 * 1024
+MAX_NESTING = 8
+MAX_NUMBER_CHARACTERS = 64
 
 # A string without an end reaches to the end of the text, so that the search reads each character once.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
@@ -24,8 +24,8 @@ _EXPONENT = re.compile("[eE]")
 class Limits:
     """The maximum size of a body, and the maximum number of its nested levels."""
 
-    size_bytes: int = BODY_LIMIT_BYTES
-    nesting: int = NESTING_LIMIT
+    size_bytes: int = MAX_BODY_BYTES
+    nesting: int = MAX_NESTING
 
 
 LIMITS = Limits()
@@ -75,7 +75,7 @@ def _canonical(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def too_large(limit_bytes: int = BODY_LIMIT_BYTES) -> Problem:
+def too_large(limit_bytes: int = MAX_BODY_BYTES) -> Problem:
     """Return the problem of a body above the limit."""
     detail = f"a body has at most {limit_bytes} bytes"
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", detail)
@@ -120,8 +120,8 @@ def _integer(text: str) -> int:
 
 
 def _check_length(text: str) -> None:
-    if len(text) > NUMBER_LIMIT_CHARACTERS:
-        raise malformed(f"a number has at most {NUMBER_LIMIT_CHARACTERS} characters")
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        raise malformed(f"a number has at most {MAX_NUMBER_CHARACTERS} characters")
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -133,7 +133,7 @@ def _of_daemon(report: DaemonReport) -> Iterator[Metric]:
     ):
         yield _counter(name, meaning, [({}, counters.get(name, {}).get("", 0))])
     yield _deliveries(counters.get("deliveries", {}))
-    yield _latencies(counters.get("told", {}))
+    yield _latencies(counters.get("latencies", {}))
 
 
 def _deliveries(counts: Mapping[str, int]) -> Metric:

@@ -76,7 +76,7 @@ def show(call: Request, reference: str) -> Response:
     settings = call.settings
     with snapshot():
         link = link_or_404(reference)
-        document = document_of_link(link, call)
+        document = document_of_link(link, call.settings, call.now)
         late = late_requests(link, call.now, settings.rate_max_age, settings.rate_spread)
     is_just_closed = "closed" in call.page_parameters() and document["closed_at"] is not None
     notice = Notice("The link is closed. Nobody can pay it any more.") if is_just_closed else None

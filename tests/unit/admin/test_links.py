@@ -18,7 +18,7 @@ from models.link import Link
 from tests.support.links import LinkShop, link_settings
 from tests.support.prepared_database import open_prepared
 from tests.support.web_server import NOW, open_shop, stock
-from web.api.links import stored_link_document
+from web.api.links import document_of_link
 
 Run = Callable[..., Result]
 ESCAPE = "\x1b[31mred\x1b[0m"
@@ -76,7 +76,7 @@ def test_json_is_the_document_of_the_api(run: Run, tmp_path: Path, database_url:
     assert json.loads(run("show", document["link_id"], "--json").stdout) == document
     with opened(database_url):
         link, settings = Link.get(), load_settings({"DATABASE_URL": database_url}, tmp_path)
-        assert stored_link_document(link, settings, NOW) == document
+        assert document_of_link(link, settings, NOW) == document
 
 
 def test_links_are_found(run: Run) -> None:

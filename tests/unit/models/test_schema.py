@@ -499,6 +499,23 @@ def test_rows_that_a_payment_depends_on_cannot_be_deleted(opened: str) -> None:
     assert (Message.select().count(), Event.select().count()) == (0, 0)
 
 
+def test_each_table_names_its_partial_indexes(tmp_path: Path) -> None:
+    """Queries take their conditions from there, so each has the condition of its index, word for word."""
+    schema.open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
+    query = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'"
+    stored = {
+        (table, name, sql.partition(" WHERE ")[2])
+        for table, name, sql in database.execute_sql(query).fetchall()
+        if not sql.startswith("CREATE UNIQUE")
+    }
+    assert stored == {
+        (table._meta.table_name, name, condition)
+        for table in all_tables()
+        for name, condition in table.partial_indexes.items()
+    }
+    disconnect()
+
+
 def test_frequent_queries_use_their_indexes(opened: str) -> None:
     """Queries for pending work must not read all finished work."""
     if not is_sqlite():

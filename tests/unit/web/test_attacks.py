@@ -21,7 +21,7 @@ from payments.greenfield.permissions import POLICIES
 from tests.support.needs import examples
 from tests.support.web_server import BODY, KEY, WebServer, open_shop, pay, stored
 from web.app import ROUTES, TRIGGERS
-from web.auth.access import key_or_neighbour, require_key
+from web.auth.access import require_key, require_key_or_local
 
 pytestmark = pytest.mark.one_database
 
@@ -74,7 +74,7 @@ def test_no_call_writes_a_fact_or_a_status(shop: WebServer) -> None:
 def test_each_call_of_the_api_needs_a_key(shop: WebServer) -> None:
     """One function checks all of them, and there is no way around it."""
     reference = shop.created()["payment_request_id"]
-    keyed, near = ({make(policy) for policy in POLICIES} for make in (require_key, key_or_neighbour))
+    keyed, local = ({make(policy) for policy in POLICIES} for make in (require_key, require_key_or_local))
     for method, path, access, _ in ROUTES:
         if path.startswith("/api/"):
             assert access in keyed
@@ -83,7 +83,7 @@ def test_each_call_of_the_api_needs_a_key(shop: WebServer) -> None:
                 headers = {"Authorization": None, name: value}
                 reply = shop.call(method, f"{filled(path, reference)}?api_key={KEY}", b"{}", headers)
                 assert reply.status == 401, path
-    assert {access for *_, access, _ in TRIGGERS} <= near
+    assert {access for *_, access, _ in TRIGGERS} <= local
 
 
 def test_secrets_are_compared_in_constant_time() -> None:

@@ -16,7 +16,7 @@ from tests.conftest import KINDS
 from tests.support.needs import examples
 from tests.support.web_server import BODY, Reply, WebServer, open_shop
 from web.http.responses import Problem
-from web.http.strict_json import _STRING_OR_BRACKET, BODY_LIMIT_BYTES, canonical, read_object
+from web.http.strict_json import _STRING_OR_BRACKET, MAX_BODY_BYTES, canonical, read_object
 
 pytestmark = pytest.mark.one_database
 
@@ -69,7 +69,7 @@ MALFORMED = [
     raw(b'"metadata": {"a": 0.' + b"9" * 5000 + b"}"),
     raw(b'"metadata": ' + b'{"a":' * 8 + b"1" + b"}" * 8),
     raw(b'"note": "a\nb"'),
-    b"[" * BODY_LIMIT_BYTES,
+    b"[" * MAX_BODY_BYTES,
     b'{"a":' * 3000,
     b'{"\\":' + b"[" * 10_000,
 ]
@@ -290,9 +290,9 @@ def test_all_faults_are_named_at_once(shop: WebServer) -> None:
 
 def test_a_body_has_at_most_16_kib(shop: WebServer) -> None:
     """A larger one is 413, in one piece or in chunks."""
-    fitting = b"{" + b" " * (BODY_LIMIT_BYTES - 2) + b"}"
+    fitting = b"{" + b" " * (MAX_BODY_BYTES - 2) + b"}"
     assert_problem(shop.post(PAYMENTS, fitting), 422)
-    for spaces in (BODY_LIMIT_BYTES, 2 * BODY_LIMIT_BYTES, 1_000_000):
+    for spaces in (MAX_BODY_BYTES, 2 * MAX_BODY_BYTES, 1_000_000):
         assert_problem(shop.post(PAYMENTS, b" " * spaces + b"{}"), 413)
     chunked = {"Transfer-Encoding": "chunked"}
     chunks = b"4001\r\n" + b" " * 0x4001 + b"\r\n0\r\n\r\n"
@@ -399,7 +399,7 @@ def test_equal_documents_have_one_canonical_form(document: dict[str, Any]) -> No
     backwards = dict(reversed(document.items()))
     loose = json.dumps(document, indent=1).encode()
     tight = json.dumps(backwards, ensure_ascii=False, separators=(",", ":")).encode()
-    if max(len(loose), len(tight)) <= BODY_LIMIT_BYTES:
+    if max(len(loose), len(tight)) <= MAX_BODY_BYTES:
         assert read_object(loose) == read_object(tight) == document
         assert canonical(read_object(loose)) == canonical(read_object(tight))
 

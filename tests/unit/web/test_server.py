@@ -14,7 +14,7 @@ import pytest
 from tests.support.waiting import wait_until
 from web.http.connections import Connections, listener
 from web.http.server import CONNECTIONS, Server
-from web.http.strict_json import BODY_LIMIT_BYTES
+from web.http.strict_json import MAX_BODY_BYTES
 from web.http.threads import COUNT, Threads
 
 Start = Callable[..., Any]
@@ -132,7 +132,7 @@ def test_a_body_that_is_too_large_is_413(sent: bytes) -> None:
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"content-type: application/problem+json" in head.lower()
-    assert str(BODY_LIMIT_BYTES) in json.loads(body)["detail"]
+    assert str(MAX_BODY_BYTES) in json.loads(body)["detail"]
 
 
 def test_expect_100_continue_is_answered() -> None:

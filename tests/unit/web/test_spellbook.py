@@ -19,7 +19,7 @@ from payments.greenfield.permissions import VIEW_INVOICES
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
 from tests.support.web_server import KEY, NOW, TIP, Reply, WebServer, add_seller, open_shop, pay
-from web.auth.access import key_or_neighbour
+from web.auth.access import require_key_or_local
 from web.http.database import Writers
 from web.http.request import Request
 from web.http.responses import Problem
@@ -277,7 +277,7 @@ def test_a_local_shop_may_use_any_loopback_name(shop: WebServer, host: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("address", "is_neighbour"),
+    ("address", "is_local"),
     [
         ("127.0.0.1", True),
         ("127.8.9.1", True),
@@ -291,15 +291,15 @@ def test_a_local_shop_may_use_any_loopback_name(shop: WebServer, host: str) -> N
         ("", False),
     ],
 )
-def test_only_a_loopback_address_needs_no_key(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
+def test_only_a_loopback_address_needs_no_key(tmp_path: Path, address: str, *, is_local: bool) -> None:
     """Other machines need a key, also in the same network."""
     environ = {"REMOTE_ADDR": address, "HTTP_HOST": "localhost"}
     call = Request(load_settings({}, tmp_path), NOW, environ, Writers())
-    if is_neighbour:
-        assert key_or_neighbour(VIEW_INVOICES)(call) is None
+    if is_local:
+        assert require_key_or_local(VIEW_INVOICES)(call) is None
     else:
         with pytest.raises(Problem, match="needs the header Authorization"):
-            key_or_neighbour(VIEW_INVOICES)(call)
+            require_key_or_local(VIEW_INVOICES)(call)
 
 
 def test_a_key_acts_only_for_its_seller_in_the_triggers(shop: WebServer) -> None:

@@ -6,7 +6,7 @@
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="static/{{files['mark.svg']}}" type="image/svg+xml">
-<link rel="stylesheet" href="static/{{files['manual.css']}}">
+<link rel="stylesheet" href="static/{{files['docs_page.css']}}">
 </head>
 <body>
 <header>
