@@ -9,12 +9,12 @@ from config import Settings
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
 from models.command import (
-    ACCEPT,
+    ACCEPT_LATE,
+    CHECK_TRANSACTION,
     FOLLOW,
     REASSESS,
     REDELIVER,
     TEST_WEBHOOK,
-    TRANSACTION,
     DaemonCommand,
     delete_commands,
 )
@@ -27,7 +27,7 @@ from payments.cancellation import obstacle
 from payments.greenfield.delivery import trial_event
 from payments.status import Status
 
-KINDS = (TRANSACTION, ACCEPT, REASSESS, REDELIVER, FOLLOW, TEST_WEBHOOK)
+KINDS = (CHECK_TRANSACTION, ACCEPT_LATE, REASSESS, REDELIVER, FOLLOW, TEST_WEBHOOK)
 """The kinds that `handle` runs. Cancellations wait for a complete look at chain and mempool."""
 
 _MOMENT = timedelta(microseconds=1)
@@ -45,9 +45,9 @@ class CommandHandler:
     def handle(self, commands: Sequence[DaemonCommand], now: datetime) -> None:
         """Run each command once, because its deletion and its effect share a transaction."""
         by_kind = {kind: [c for c in commands if c.kind == kind] for kind in KINDS}
-        if checks := by_kind[TRANSACTION]:
+        if checks := by_kind[CHECK_TRANSACTION]:
             self._check(checks, now)
-        if acceptances := by_kind[ACCEPT]:
+        if acceptances := by_kind[ACCEPT_LATE]:
             self._accept(acceptances, now)
         if changes := by_kind[REASSESS]:
             _reassess(changes)

@@ -100,7 +100,7 @@ def known_positions(addresses: Sequence[str]) -> list[int]:
 def add_addresses(
     pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime, *, are_free: bool = True
 ) -> None:
-    """Add new addresses of bitcoind's wallet with their scripts. Those in the table stay unchanged.
+    """Add new addresses of bitcoind's wallet with their scripts. An address that is stored stays unchanged.
 
     With `are_free` False the addresses are only watched, and no request can claim them.
     """
@@ -121,8 +121,8 @@ def add_addresses(
 def add_derived(wallet: Wallet, first_index: int, pairs: Sequence[tuple[str, bytes]], now: datetime) -> None:
     """Add addresses of a descriptor with their scripts. The first one has the index `first_index`.
 
-    Those below the wallet's next index are only watched, and the others wait for the pool. An address that is
-    in the table stays unchanged, so no request gets it again.
+    The addresses below the wallet's next index are only watched, and the others wait for the pool. An address
+    that is stored stays unchanged, so no request gets it again.
     """
     rows = [
         {

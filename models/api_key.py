@@ -93,7 +93,7 @@ def hash_of(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
-def new_reference() -> str:
+def new_key_reference() -> str:
     """Return a random public id for a new key."""
     return f"key_{random_text(8)}"
 
@@ -118,7 +118,7 @@ def add_key(
     """
     api_key = new_api_key()
     row: ApiKey = ApiKey.create(
-        reference=new_reference() if reference is None else reference,
+        reference=new_key_reference() if reference is None else reference,
         seller=seller_id,
         key_hash=hash_of(api_key),
         label=label,

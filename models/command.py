@@ -27,7 +27,11 @@ from payments.greenfield.facts import Mark
 from payments.greenfield.marking import Marking
 from payments.status import Status
 
-TRANSACTION, ACCEPT, CANCEL, REDELIVER, FOLLOW = "transaction", "accept", "cancel", "redeliver", "follow"
+CHECK_TRANSACTION = "transaction"
+ACCEPT_LATE = "accept"
+CANCEL = "cancel"
+REDELIVER = "redeliver"
+FOLLOW = "follow"
 REASSESS = "reassess"
 """The web process has changed a fact of a request, such as its mark."""
 TEST_WEBHOOK = "test_webhook"
@@ -70,8 +74,8 @@ class DaemonCommand(Table):
 # On PostgreSQL two callers can read at the same time and then store the same command. The indexes prevent
 # this.
 for _name, _kind, *_columns in (
-    ("hint_one_transaction", TRANSACTION, DaemonCommand.payment, DaemonCommand.txid),
-    ("hint_one_acceptance", ACCEPT, DaemonCommand.payment),
+    ("hint_one_transaction", CHECK_TRANSACTION, DaemonCommand.payment, DaemonCommand.txid),
+    ("hint_one_acceptance", ACCEPT_LATE, DaemonCommand.payment),
     ("hint_one_cancellation", CANCEL, DaemonCommand.payment),
     ("hint_one_redelivery", REDELIVER, DaemonCommand.message),
     ("hint_one_follow", FOLLOW, DaemonCommand.txid),
@@ -179,12 +183,12 @@ def request_webhook_test(webhook: Webhook, now: datetime, transaction: OpenTrans
 
 def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> None:
     """Store the command to check a transaction, unless it is pending."""
-    _add(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
+    _add(kind=CHECK_TRANSACTION, payment=payment, txid=txid, created_at=now)
 
 
 def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
     """Store the command to accept late money, unless it is pending."""
-    _add(kind=ACCEPT, payment=payment, created_at=now)
+    _add(kind=ACCEPT_LATE, payment=payment, created_at=now)
 
 
 def add_cancellation(payment: PaymentRequest, now: datetime) -> None:
@@ -249,7 +253,7 @@ def pending_count(seller_id: str, limit: int) -> int:
 def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
     """Return whether a command to check this transaction for this request is pending."""
     return _exists(
-        (DaemonCommand.kind == TRANSACTION)
+        (DaemonCommand.kind == CHECK_TRANSACTION)
         & (DaemonCommand.payment == payment)
         & (DaemonCommand.txid == txid)
     )
@@ -257,7 +261,7 @@ def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
 
 def is_acceptance_pending(payment: PaymentRequest) -> bool:
     """Return whether a command to accept the late money is pending."""
-    return _exists((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == payment))
+    return _exists((DaemonCommand.kind == ACCEPT_LATE) & (DaemonCommand.payment == payment))
 
 
 def is_cancellation_pending(payment: PaymentRequest) -> bool:
@@ -279,7 +283,7 @@ def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
     """Return the ids of those requests for which a command to accept late money is pending."""
     ids = [payment.id for payment in payments]
     waiting = DaemonCommand.select(DaemonCommand.payment).where(
-        (DaemonCommand.kind == ACCEPT) & DaemonCommand.payment.in_(ids)
+        (DaemonCommand.kind == ACCEPT_LATE) & DaemonCommand.payment.in_(ids)
     )
     return {command.payment_id for command in waiting if command.payment_id}
 

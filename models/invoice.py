@@ -22,7 +22,7 @@ def replace_metadata(payment: PaymentRequest, metadata: Mapping[str, Any], order
     ).execute()
 
 
-def hold_order(seller_id: str, order_id: str) -> None:
+def lock_order(seller_id: str, order_id: str) -> None:
     """Lock an order of a seller until the end of the transaction, so that calls for it run one by one.
 
     SQLite needs no lock, because it has one writing transaction at a time.

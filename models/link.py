@@ -23,7 +23,7 @@ from models.seller import Seller
 LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 
 _TURN = 0x6E6F646503
-"""The key of PostgreSQL's advisory lock of `take_turn`. models/db/lock.py has the other keys."""
+"""The key of PostgreSQL's advisory lock of `lock_links`. models/db/lock.py has the other keys."""
 
 OPEN = "closed_at IS NULL AND paid_at IS NULL"
 
@@ -33,7 +33,8 @@ class Link(Table):
 
     `amount_fiat` is None if the payer chooses the amount. `suggested` is a list of amounts as text. If
     `confirmations` or `expires_in` is None, the operator's setting holds. `paid_at` is the time at which the
-    daemon stored that the link is paid. It becomes None again after a reversal.
+    daemon stored that the link is paid. It becomes None again after a reversal. `idempotency_digest` is a
+    hash of the body that came with `idempotency_key`.
     """
 
     seller_id: str
@@ -58,6 +59,11 @@ class Link(Table):
     created_at = UtcDateTimeField()
     closed_at = UtcDateTimeField(null=True)
     paid_at = UtcDateTimeField(null=True)
+    idempotency_key = peewee.TextField(null=True)
+    idempotency_digest = peewee.TextField(null=True)
+
+    class Meta:
+        indexes = ((("seller", "idempotency_key"), True),)
 
     partial_indexes: ClassVar = {"link_open": OPEN}
 
@@ -75,6 +81,11 @@ def link_by_reference(reference: str, seller_id: str | None = None) -> Link | No
     if seller_id is not None:
         query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]
     return fetch_one(Link, query, *parameters)
+
+
+def link_by_idempotency_key(seller_id: str, key: str) -> Link | None:
+    """Return the link that this seller created with this Idempotency-Key, or None."""
+    return fetch_one(Link, "SELECT * FROM link WHERE seller_id = ? AND idempotency_key = ?", seller_id, key)
 
 
 def links_by_id(link_ids: Iterable[int]) -> dict[int, Link]:
@@ -98,7 +109,7 @@ def mark_paid(link: Link, paid_at: datetime | None) -> None:
     Link.update(paid_at=paid_at).where(Link.id == link.id).execute()
 
 
-def take_turn() -> None:
+def lock_links() -> None:
     """Wait until no other link makes a request, so that the second of two presses finds the first request.
 
     Must run inside a transaction, and holds the lock until its end. SQLite needs no lock, because it allows

@@ -32,8 +32,9 @@ class Wallet(Table):
     """A source of addresses. bitcoind's own wallet has no descriptor, and its keys are in bitcoind.
 
     The address table has all addresses of a descriptor from `start_index` to `watched_until`, without the
-    last. Those below `next_index` are free or were assigned. Those from `next_index` on are only watched: the
-    pool takes them from there. `first_script` is the script at index 0, and identifies the keys.
+    last. The addresses below `next_index` are free or were assigned. From `next_index` on they are only
+    watched, and the pool takes its next addresses there. `first_script` is the script at index 0, and
+    identifies the keys.
     """
 
     id = peewee.AutoField()

@@ -192,7 +192,7 @@ def add_webhook(
     column = "signing_secret" if kind == STANDARD else "btcpay_secret"
     row_id = insert(
         Webhook,
-        reference=reference or new_reference(),
+        reference=reference or new_webhook_reference(),
         seller=seller_id,
         kind=kind,
         url=url,
@@ -251,7 +251,7 @@ def new_webhook_secret() -> str:
     return f"{_SECRET_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
-def new_reference() -> str:
+def new_webhook_reference() -> str:
     """Return a random `webhook_id` for a new endpoint."""
     return f"wh_{random_text(10)}"
 

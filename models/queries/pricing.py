@@ -38,6 +38,6 @@ def late_money_of(
     if price is None:
         offered = offered_price(quotes(payment.currency), now, max_age_seconds, spread)
         price = None if offered is None else offered.price
-    asked = Decimal(payment.amount_fiat)
+    requested = Decimal(payment.amount_fiat)
     received = [output.received_output for output in outputs]
-    return late_money(payment.terms, received, asked, payment.currency, price)
+    return late_money(payment.terms, received, requested, payment.currency, price)

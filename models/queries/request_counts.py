@@ -30,10 +30,10 @@ def used_since(currencies: Collection[str], since: datetime) -> set[str]:
         return set()
     # The limit makes both databases read one entry of the index for each currency, and no more.
     query = statement(
-        """WITH asked (code) AS (VALUES {asked})
-        SELECT code FROM asked WHERE (SELECT 1 FROM payment_request
+        """WITH given (code) AS (VALUES {given})
+        SELECT code FROM given WHERE (SELECT 1 FROM payment_request
         WHERE currency = code AND created_at > ? LIMIT 1) IS NOT NULL""",
-        asked=", ".join(["(?)"] * len(currencies)),
+        given=", ".join(["(?)"] * len(currencies)),
     )
     parameters = (*sorted(currencies), PaymentRequest.created_at.db_value(since))
     return {code for (code,) in execute(query, *parameters).fetchall()}

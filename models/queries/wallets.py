@@ -47,7 +47,7 @@ BATCH_SIZE = 1000
 
 @dataclass(frozen=True, slots=True)
 class WalletFigures:
-    """A wallet with its indexes. Those of bitcoind's wallet are None, because bitcoind knows them alone.
+    """A wallet with its indexes, which are None for bitcoind's wallet, because bitcoind alone has them.
 
     `gap` is the longest run of addresses that were assigned and are not paid.
     """

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from models.command import ACCEPT, REDELIVER, DaemonCommand
+from models.command import ACCEPT_LATE, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.operator_session import OperatorSession
 from models.payment import PaymentRequest
@@ -246,7 +246,7 @@ def test_late_money_is_accepted_with_a_click(shop: WebServer, open_page: OpenPag
     page.goto(f"http://127.0.0.1:{shop.port}{path_of(made)}")
     assert (
         DaemonCommand.select()
-        .where((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == stored(made)))
+        .where((DaemonCommand.kind == ACCEPT_LATE) & (DaemonCommand.payment == stored(made)))
         .count()
         == 1
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from config import Settings, load_settings
 from models.address import add_addresses
-from models.api_key import ApiKey, hash_of, new_reference
+from models.api_key import ApiKey, hash_of, new_key_reference
 from models.daemon_status import beat, update_report
 from models.db.connection import disconnect
 from models.operator_session import store_operator_salt
@@ -160,7 +160,7 @@ def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
 
 def give_key(name: str, key: str, **values: Any) -> ApiKey:
     """Store one more key of a seller, by default with all permissions."""
-    usual = {"reference": new_reference(), "key_hash": hash_of(key), "created_at": NOW}
+    usual = {"reference": new_key_reference(), "key_hash": hash_of(key), "created_at": NOW}
     row: ApiKey = ApiKey.create(**{**usual, "seller": name, **values})
     return row
 

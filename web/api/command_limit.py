@@ -8,7 +8,7 @@ from web.http.responses import RETRY_AFTER_SECONDS, Problem
 MAX_PENDING = 100
 
 
-def check_room(seller_id: str) -> None:
+def check_command_limit(seller_id: str) -> None:
     """Raise Problem 429 if MAX_PENDING commands of this seller already wait."""
     if pending_count(seller_id, MAX_PENDING) >= MAX_PENDING:
         detail = f"{MAX_PENDING} requests of this seller wait for the daemon already; try again later"

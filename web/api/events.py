@@ -12,7 +12,7 @@ from models.outbox import WEBHOOK, Message, error_for_seller, events_of, message
 from models.payment import PaymentRequest
 from payments.document import timestamp
 from payments.notifications import read_event_type
-from web.api.command_limit import check_room
+from web.api.command_limit import check_command_limit
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
 from web.http.request import Request
@@ -63,7 +63,7 @@ def send_again(call: Request, payment: PaymentRequest, message: Message, by: str
     """Store a command to send a message again, unless one is pending. Raise Problem 409 or 429."""
     if is_redelivery_pending(message):
         return
-    check_room(payment.seller_id)
+    check_command_limit(payment.seller_id)
     try:
         is_new = request_redelivery(message, call.now, call.writers.transaction)
     except peewee.IntegrityError as error:

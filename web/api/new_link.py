@@ -1,17 +1,14 @@
 """Make and close payment links. The API, the operator's page and manage.py use this module."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any
 
 import structlog
 
 from config import Settings
-from models.command import add_cancellation
-from models.link import Link, close_link, take_turn
+from models.command import OpenTransaction, add_cancellation
+from models.link import Link, close_link, lock_links
 from models.queries.links import waiting_requests
 from payments.money import amount_obstacle, fiat_to_sats, to_plain
 from web.api.link_forms import LinkForm
@@ -20,8 +17,6 @@ from web.api.pricing import price_now
 from web.http.responses import FieldError, Problem, invalid
 
 log = structlog.get_logger(__name__)
-
-OpenTransaction = Callable[[], AbstractContextManager[Any]]
 
 MAX_WAITING = 30
 """The maximum number of a reusable link's requests that wait for money at the same time."""
@@ -34,10 +29,12 @@ def make_link(
     now: datetime,
     transaction: OpenTransaction,
     reference: str | None = None,
+    idempotency_key: str | None = None,
+    idempotency_digest: str | None = None,
 ) -> Link:
     """Store a new link. Raise Problem 422 for an amount that nobody can pay now.
 
-    Raise peewee.IntegrityError if there is a link with this `reference`.
+    Raise peewee.IntegrityError if there is a link with this `reference`, or this key of the seller.
     """
     _check_amounts(form, settings, now)
     link = Link(
@@ -59,6 +56,8 @@ def make_link(
         redirect_url=form.redirect_url,
         thanks=form.thanks or "",
         created_at=now,
+        idempotency_key=idempotency_key,
+        idempotency_digest=idempotency_digest,
     )
     with transaction():
         link.save()
@@ -70,7 +69,7 @@ def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> bool:
     with transaction():
         # If somebody presses "Pay" at the same moment, the press finds the closed link, or this call cancels
         # the new request.
-        take_turn()
+        lock_links()
         is_new = close_link(link, now)
         if is_new:
             for payment in waiting_requests(link, MAX_WAITING):

@@ -16,7 +16,7 @@ from models.command import (
 from models.db.connection import snapshot
 from models.decision import DecidedBy
 from models.payment import PaymentRequest, payment_by_reference
-from web.api.command_limit import check_room
+from web.api.command_limit import check_command_limit
 from web.api.documents import document_as_now, document_of
 from web.api.forms import TransactionForm, read_form
 from web.http.etag import with_etag
@@ -45,7 +45,7 @@ def queue_check(call: Request, payment: PaymentRequest, txid: str) -> None:
     """Store a command to check a transaction, unless one is pending. Raise Problem 429."""
     if is_transaction_pending(payment, txid):
         return
-    check_room(payment.seller_id)
+    check_command_limit(payment.seller_id)
     if request_check(payment, txid, call.now, call.writers.transaction):
         log.info("transaction hinted at", payment=payment.reference, txid=txid)
 
@@ -89,7 +89,7 @@ def queue_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
     Raise Problem 409 or 429.
     """
     if not payment.is_cancelled and not is_cancellation_pending(payment):
-        check_room(payment.seller_id)
+        check_command_limit(payment.seller_id)
     try:
         is_new = request_cancellation(payment, call.now, call.writers.transaction)
     except NotCancellable as error:

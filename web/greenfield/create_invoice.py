@@ -8,7 +8,7 @@ from typing import Any
 
 from models.address import Address
 from models.db.connection import get_row
-from models.invoice import hold_order, recent_invoices
+from models.invoice import lock_order, recent_invoices
 from models.payment import ANY_HEIGHT, PaymentRequest
 from models.webhook import BTCPAY, webhooks_for
 from payments.greenfield.amounts import read_amount, read_currency
@@ -87,7 +87,7 @@ def create(call: Request) -> Response:
     reassess_at_height = ANY_HEIGHT if webhooks_for([call.seller.id], BTCPAY) else None
     with call.writers.transaction():
         if order.checkout_id is not None:
-            hold_order(call.seller.id, order.checkout_id)
+            lock_order(call.seller.id, order.checkout_id)
             repeated = _repeated(order, call)
         payment = repeated or store_request(
             terms, checkout=order.options, reassess_at_height=reassess_at_height

@@ -11,7 +11,7 @@ from models.delivery import MAX_LISTED, Delivery, deliveries_of, delivery_by_ref
 from models.outbox import Message
 from models.webhook import Webhook
 from payments.greenfield.delivery import delivery_body
-from web.api.command_limit import check_room
+from web.api.command_limit import check_command_limit
 from web.greenfield.errors import CORS, missing, ok
 from web.greenfield.query import Query
 from web.greenfield.webhooks import own_webhook
@@ -53,7 +53,7 @@ def redeliver(call: Request, webhook: str, delivery: str) -> Response:
     found = _own_delivery(own_webhook(call, webhook), delivery)
     message: Message = found.message
     if not is_redelivery_pending(message):
-        check_room(call.seller.id)
+        check_command_limit(call.seller.id)
         if request_redelivery(message, call.now, call.writers.transaction):
             log.info("redelivery asked for", webhook=webhook, delivery=found.reference, by="key")
     return Response(HTTPStatus.OK, encoded(message.next_delivery_reference), JSON, CORS)

@@ -9,7 +9,7 @@ import structlog
 
 from config import Settings
 from models.db.connection import get_row
-from models.link import Link, take_turn
+from models.link import Link, lock_links
 from models.payment import PaymentRequest
 from models.queries.links import late_sats_of, link_facts, newest_requests, requests_with_money
 from payments.link import amount_to_request
@@ -86,7 +86,7 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
     Return None if the link was closed meanwhile, or if the money that decided its amount is gone.
     """
     with call.writers.transaction():
-        take_turn()
+        lock_links()
         link = get_row(Link, link.id)
         payment = request_to_show(link)
         if payment is not None or link.closed_at is not None:

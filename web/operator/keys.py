@@ -17,7 +17,7 @@ from models.api_key import (
     is_label,
     key_by_reference,
     keys_of,
-    new_reference,
+    new_key_reference,
     revoke,
 )
 from models.seller import Seller
@@ -65,7 +65,7 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
         "choices": CHOICES,
         "meanings": MEANINGS,
         "in_words": in_words,
-        "new_key_id": new_reference(),
+        "new_key_id": new_key_reference(),
         "most_label": MAX_LABEL_CHARACTERS,
     }
 

@@ -29,7 +29,7 @@ from models.webhook import (
     check_secret,
     endpoints_of,
     events_of_kind,
-    new_reference,
+    new_webhook_reference,
     remove_webhook,
     update_webhook,
     webhook_by_reference,
@@ -79,7 +79,7 @@ def section_of(seller: Seller) -> dict[str, Any]:
             for webhook in endpoints_of(seller.id)
         ],
         "webhook_kinds": KIND_WORDS,
-        "new_webhook_id": new_reference(),
+        "new_webhook_id": new_webhook_reference(),
         "btcpay_kind": BTCPAY,
     }
 

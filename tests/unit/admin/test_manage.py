@@ -20,7 +20,7 @@ from config import load_settings
 from manage import manage
 from models.address import Address
 from models.api_key import ApiKey, hash_of, key_holder
-from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
+from models.command import ACCEPT_LATE, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
 from models.outbox import Event, Message
@@ -397,7 +397,7 @@ def test_an_acceptance_is_stored_as_one_command_for_the_daemon(run: Callable[...
     beat(datetime.now(UTC), 100, [])
     assert run("payment", "accept", reference, "--json").stderr == ""
     commands = [(command.kind, command.payment_id) for command in DaemonCommand.select()]
-    assert commands == [(ACCEPT, PaymentRequest.get().id)]
+    assert commands == [(ACCEPT_LATE, PaymentRequest.get().id)]
     beat(NOW - timedelta(days=1), 100, [])
     assert "2026-11-22T12:00:00Z" in run("payment", "accept", reference).stderr
 

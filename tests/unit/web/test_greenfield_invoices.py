@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.address import Address
-from models.command import ACCEPT, REASSESS, DaemonCommand, request_marking
+from models.command import ACCEPT_LATE, REASSESS, DaemonCommand, request_marking
 from models.decision import Decision, DecisionKind
 from models.output import Output
 from models.payment import ANY_HEIGHT, PaymentRequest
@@ -366,7 +366,7 @@ def test_settled_accepts_late_money(plugin: Plugin) -> None:
     assert (found["status"], found["additionalStatus"]) == ("Processing", "None")
     assert found["paidAmount"] == found["amount"] == "135.99"
     assert plugin.get(f"/invoices/{invoice['id']}")["status"] == "Expired"
-    assert [command.kind for command in DaemonCommand.select()] == [ACCEPT]
+    assert [command.kind for command in DaemonCommand.select()] == [ACCEPT_LATE]
     assert row_of(invoice).marked is None
     good(plugin.of_store("POST", f"/invoices/{invoice['id']}/status", {"status": "Settled"}))
     assert DaemonCommand.select().count() == 1

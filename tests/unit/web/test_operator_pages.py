@@ -15,7 +15,7 @@ import pytest
 
 from models.address import Address
 from models.api_key import ApiKey
-from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
+from models.command import ACCEPT_LATE, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.decision import Decision
 from models.outbox import Event, Message
@@ -292,7 +292,7 @@ def test_late_money_is_accepted_as_by_the_api(shop: WebServer, operator: Operato
         done = operator.post(f"{path}/accept")
         assert (done.status, done.leads_to) == (303, f"{path}?done={moment(shop)}")
     assert [(command.kind, command.payment_id) for command in DaemonCommand.select()] == [
-        (ACCEPT, stored(made).id)
+        (ACCEPT_LATE, stored(made).id)
     ]
     for page in (operator.get("/"), operator.get(path)):
         assert "Accepted: the daemon will count it." in page.words

@@ -10,7 +10,7 @@ import pytest
 
 from models.address import Address, free_count
 from models.api_key import USE_NOTED_EVERY, ApiKey, keys_of, revoke
-from models.command import ACCEPT, CANCEL, TRANSACTION, DaemonCommand
+from models.command import ACCEPT_LATE, CANCEL, CHECK_TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest, cancel_payments, payment_by_idempotency_key
 from models.rate import Rate, store_rates
 from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VIEW_INVOICES
@@ -323,7 +323,7 @@ def test_a_posted_txid_is_only_stored_as_a_command(shop: WebServer) -> None:
     command = DaemonCommand.get()
     assert command.payment is not None
     assert (command.kind, command.txid, command.payment.reference) == (
-        TRANSACTION,
+        CHECK_TRANSACTION,
         TXID,
         made["payment_request_id"],
     )
@@ -345,7 +345,10 @@ def test_the_number_of_waiting_transaction_checks_is_limited(shop: WebServer) ->
     made = shop.created()
     row = stored(made)
     DaemonCommand.insert_many(
-        [{"kind": TRANSACTION, "payment": row, "txid": f"{n:064x}", "created_at": NOW} for n in range(100)]
+        [
+            {"kind": CHECK_TRANSACTION, "payment": row, "txid": f"{n:064x}", "created_at": NOW}
+            for n in range(100)
+        ]
     ).execute()
     for call, body in (("transactions", {"txid": TXID}), ("cancel", None)):
         reply = shop.post(f"/api/v1/payments/{row.reference}/{call}", body)
@@ -363,7 +366,7 @@ def test_late_money_is_accepted_once(shop: WebServer) -> None:
 
     PaymentRequest.update(status="expired", is_late=True).execute()
     assert [shop.post(path).status for _ in range(2)] == [200, 200]
-    assert [command.kind for command in DaemonCommand.select()] == [ACCEPT]
+    assert [command.kind for command in DaemonCommand.select()] == [ACCEPT_LATE]
 
     DaemonCommand.delete().execute()
     PaymentRequest.update(late_accepted_at=NOW, status="received").execute()
