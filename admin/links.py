@@ -109,7 +109,7 @@ def create(
 )
 @json_option
 def list_(state: str | None, text: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
-    """List payment links, the newest first, each with the money that it received.
+    """List links, the newest first, with the money that each received.
 
     An unpaid link is neither paid nor closed. The last line has the number of links if the list is shorter.
 

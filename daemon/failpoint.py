@@ -55,7 +55,6 @@ def names(rpc_calls: frozenset[str]) -> tuple[str, ...]:
         *(f"{name}.{step}" for name in SENDS for step in ("to-be-sent", "sent")),
         *OTHERS,
         "rest.block",
-        "rest.headers",
         *sorted(f"rpc.{method}" for method in rpc_calls),
     )
 

@@ -33,7 +33,8 @@ class Link(Table):
 
     `amount_fiat` is None if the payer chooses the amount. `suggested` is a list of amounts as text. If
     `confirmations` or `expires_in` is None, the operator's setting holds. `paid_at` is the time at which the
-    daemon stored that the link is paid. It becomes None again after a reversal.
+    daemon stored that the link is paid. It becomes None again after a reversal. `idempotency_digest` is a
+    hash of the body that came with `idempotency_key`.
     """
 
     seller_id: str
@@ -58,6 +59,11 @@ class Link(Table):
     created_at = UtcDateTimeField()
     closed_at = UtcDateTimeField(null=True)
     paid_at = UtcDateTimeField(null=True)
+    idempotency_key = peewee.TextField(null=True)
+    idempotency_digest = peewee.TextField(null=True)
+
+    class Meta:
+        indexes = ((("seller", "idempotency_key"), True),)
 
     partial_indexes: ClassVar = {"link_open": OPEN}
 
@@ -75,6 +81,11 @@ def link_by_reference(reference: str, seller_id: str | None = None) -> Link | No
     if seller_id is not None:
         query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]
     return fetch_one(Link, query, *parameters)
+
+
+def link_by_idempotency_key(seller_id: str, key: str) -> Link | None:
+    """Return the link that this seller created with this Idempotency-Key, or None."""
+    return fetch_one(Link, "SELECT * FROM link WHERE seller_id = ? AND idempotency_key = ?", seller_id, key)
 
 
 def links_by_id(link_ids: Iterable[int]) -> dict[int, Link]:

@@ -194,11 +194,10 @@ def forget_outpoints_of(txids: Iterable[str], tip_height: int) -> None:
         execute(query, batch, tip_height - CLOSING_DEPTH + 1)
 
 
-def txids_in_blocks(first_height: int, last_height: int) -> list[str]:
-    """Return the transactions that pay our addresses in the stored blocks of these heights."""
-    query = """SELECT DISTINCT o.txid FROM output o JOIN block b ON b.hash = o.block_hash
-        WHERE b.height BETWEEN ? AND ?"""
-    return [txid for (txid,) in execute(query, first_height, last_height)]
+def txids_in_block(height: int) -> list[str]:
+    """Return the transactions that pay our addresses in the stored block of this height."""
+    query = "SELECT DISTINCT o.txid FROM output o JOIN block b ON b.hash = o.block_hash WHERE b.height = ?"
+    return [txid for (txid,) in execute(query, height)]
 
 
 def note_gaps(outputs: Iterable[Output], now: datetime) -> None:

@@ -136,21 +136,6 @@ def parse_block(raw: bytes) -> Block:
     return Block(block_hash, previous_hash, time, bits, work_from_bits(bits), len(raw), transactions)
 
 
-def header_hashes(raw: bytes) -> list[str]:
-    """Return the hashes of consecutive block headers, which have 80 bytes each (`primitives/block.h`).
-
-    Stop at the first header that does not follow the header before it. Ignore an incomplete header at the
-    end.
-    """
-    hashes: list[str] = []
-    for start in range(0, len(raw) - HEADER_BYTES + 1, HEADER_BYTES):
-        header = raw[start : start + HEADER_BYTES]
-        if hashes and _display(header[4:36]) != hashes[-1]:
-            break
-        hashes.append(_display(_double_sha256(header)))
-    return hashes
-
-
 def transaction_from_rpc(decoded: Mapping[str, Any]) -> Transaction:
     """Return the transaction in JSON of `decoderawtransaction`, or in a `tx` of `getblock` with verbosity 2.
 

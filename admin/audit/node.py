@@ -23,7 +23,7 @@ T = TypeVar("T")
 RECEIVING = ("receive", "generate", "immature")
 SATS = 100_000_000
 
-EARLIEST_SECONDS = 6 * 3600
+MAX_LAG_SECONDS = 6 * 3600
 """The longest time that a block's median time can lag behind its request's creation.
 
 The median of eleven blocks' times lags by five blocks (BIP 113), and six hours always bring that many.
@@ -102,7 +102,7 @@ class NodeReader:
         """
         tip = self._tip()
         if self._first_height is None:
-            self._first_height = self._height_at(since.timestamp() - EARLIEST_SECONDS, tip["blocks"])
+            self._first_height = self._height_at(since.timestamp() - MAX_LAG_SECONDS, tip["blocks"])
         chain = self._chain(self._first_height, tip)
         self._read_blocks(chain, scripts)
         mempool = frozenset(self.rpc.call("getrawmempool"))

@@ -1,5 +1,6 @@
 """`manage.py seller`: the shops that may create payment requests, and their keys."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -236,7 +237,7 @@ def remove(seller_id: str, yes: bool, as_json: bool) -> None:
 
 def add_seller(
     seller_id: str,
-    values: dict[str, str | None],
+    values: Mapping[str, str | None],
     wallet: str | None = None,
     *,
     restore: bool,

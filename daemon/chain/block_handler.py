@@ -1,12 +1,11 @@
 """The way from the last block that the daemon has read to the node's tip, reorgs included.
 
 A reorg is no special mode. The handler disconnects stored blocks that have left the node's active chain, and
-connects the blocks that replace them. One database transaction holds a full block or some small ones. After
-a crash, the handler resumes at the next block.
+connects the blocks that replace them. Each block has a database transaction of its own. After a crash, the
+handler resumes at the next block.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -28,7 +27,7 @@ from daemon.progress import Progress
 from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.output import Output, forget_outpoints_of, txids_in_blocks
+from models.output import Output, forget_outpoints_of, txids_in_block
 from models.payment import PaymentRequest
 from models.wallet import is_bitcoind_used
 from payments.status import CLOSING_DEPTH
@@ -38,24 +37,12 @@ log = structlog.get_logger(__name__)
 
 CHAINWORK_DIGITS = 64
 
-MAX_BATCH_BYTES, MAX_BATCH_BLOCKS = 500_000, 500
-"""The size and the number of blocks in one database transaction. The limits keep the memory small."""
-
 
 class Sync(Enum):
     """The result of a sync."""
 
     AT_TIP = "at the node's tip"
     CATCHING_UP = "the node's chain has less work than the one already read: it is catching up"
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """The payments in a block, and its conflicts. Each conflict comes with the txids of its payments."""
-
-    block: Block
-    matches: list[PayingTransaction]
-    conflicts: list[tuple[Transaction, set[str]]]
 
 
 class BlockHandler:
@@ -176,106 +163,61 @@ class BlockHandler:
 
     def _read_above(self, fork: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
         """Read the blocks above `fork`. Stop at a block that does not follow, because the chain has moved."""
-        hashes = self._hashes_between(fork, node_tip)
         progress = Progress("catching up", node_tip.height - fork.height)
-        reached: StoredBlock | None = fork
-        while reached is not None:
+        reached = fork
+        while reached.height < node_tip.height:
             progress.report(reached.height - fork.height, height=reached.height)
             self._pulse()
-            reached = self._read_batch(reached, hashes, now)
-
-    def _hashes_between(self, fork: StoredBlock, node_tip: NodeTip) -> Iterator[str]:
-        """Yield the active chain's block hashes above `fork`. The last one is the given tip."""
-        height, block_hash = fork.height, fork.hash
-        while height < node_tip.height - 1:
-            hashes = self._node.hashes_after(block_hash, height, node_tip.height - 1)
-            if not hashes:
+            block_hash = self._node.block_hash(reached.height + 1)
+            block = None if block_hash is None else self._node.block(block_hash)
+            if block is None or block.previous_hash != reached.hash:
                 return
-            yield from hashes
-            height, block_hash = height + len(hashes), hashes[-1]
-        yield node_tip.hash
+            reached = self._connect(reached, block, now)
 
-    def _read_batch(self, tip: StoredBlock, hashes: Iterator[str], now: datetime) -> StoredBlock | None:
-        """Read and connect one full block or many small ones above `tip`. Return the last one, or None.
-
-        Small blocks share a transaction, because a long outage must not need a commit for each of them.
-        """
-        blocks: list[Block] = []
-        previous_hash, size = tip.hash, 0
-        for block_hash in hashes:
-            block = self._node.block(block_hash)
-            if block.previous_hash != previous_hash:
-                break
-            blocks.append(block)
-            previous_hash, size = block_hash, size + block.size
-            if size >= MAX_BATCH_BYTES or len(blocks) == MAX_BATCH_BLOCKS:
-                break
-        return self._connect(tip, blocks, now) if blocks else None
-
-    def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
-        """Store these blocks above `tip`, with their payments and conflicts. Return the last block."""
-        contents = self._find_contents(blocks)
-        context = self._block_context(contents)
+    def _connect(self, tip: StoredBlock, block: Block, now: datetime) -> StoredBlock:
+        """Store a block above `tip`, with its payments and conflicts, in one transaction. Return its row."""
+        height = tip.height + 1
+        matches = self._watch.matches(block.transactions)
+        conflicts = list(self._watch.conflicting(block.transactions))
+        context = BlockContext(self._received_at(matches), _replacing_lineages(block, conflicts))
+        connected = _row(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
         with unit_of_work("block-connected") as work:
-            connected = []
-            for content in contents:
-                block, height = content.block, tip.height + 1
-                if content.matches:
-                    record_mined(work, content.matches, block, height, now, self._watch, context)
-                for other, ours in content.conflicts:
-                    for txid in ours:
-                        mark_replaced(work, txid, other.txid, in_block=block.hash)
-                tip = _row(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
-                connected.append(tip)
-            # One statement for all blocks saves a round trip to PostgreSQL for each small block.
-            add_blocks(connected)
+            if matches:
+                record_mined(work, matches, block, height, now, self._watch, context)
+            for other, ours in conflicts:
+                for txid in ours:
+                    mark_replaced(work, txid, other.txid, in_block=block.hash)
+            add_blocks([connected])
             # The outpoints of payments to an open request are deleted when the request closes.
-            buried = tip.height - CLOSING_DEPTH + 1
-            forget_outpoints_of(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
-            forget_old_blocks(tip.height)
+            forget_outpoints_of(txids_in_block(height - CLOSING_DEPTH + 1), height)
+            forget_old_blocks(height)
         log.info(
-            "block connected" if len(blocks) == 1 else "blocks connected",
-            height=tip.height,
-            block=tip.hash,
-            blocks=len(blocks),
-            transactions=sum(len(block.transactions) for block in blocks),
-            payments=sum(len(content.matches) for content in contents),
+            "block connected",
+            height=height,
+            block=block.hash,
+            transactions=len(block.transactions),
+            payments=len(matches),
         )
-        return tip
+        return connected
 
-    def _find_contents(self, blocks: Sequence[Block]) -> list[_Content]:
-        """Return the payments and conflicts of each block.
-
-        All blocks share the look at the address table, which may be a round trip to a server.
-        """
-        matches = {m.transaction: m for m in self._watch.matches([t for b in blocks for t in b.transactions])}
-        return [
-            _Content(
-                block,
-                [matches[t] for t in block.transactions if t in matches],
-                list(self._watch.conflicting(block.transactions)),
-            )
-            for block in blocks
-        ]
-
-    def _block_context(self, contents: Sequence[_Content]) -> BlockContext:
-        """Request when bitcoind's wallet received new transactions, and collect the lineages."""
-        matches = [match for content in contents for match in content.matches]
+    def _received_at(self, matches: Sequence[PayingTransaction]) -> dict[str, datetime]:
+        """Return when bitcoind's wallet received the new transactions, by txid."""
         new = {match.transaction.txid for match in matches if match.is_new}
         wanted = new if new and is_bitcoind_used() else ()
         times = {txid: self._node.wallet_received_at(txid) for txid in wanted}
-        received_at = {txid: time for txid, time in times.items() if time is not None}
-        return BlockContext(received_at, _replacing_lineages(contents))
+        return {txid: time for txid, time in times.items() if time is not None}
 
 
-def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transaction]]:
-    """Map each conflict in these blocks, and each of its descendants there, to its lineage."""
-    lineages = {other.txid: [other] for content in contents for other, _ in content.conflicts}
+def _replacing_lineages(
+    block: Block, conflicts: Sequence[tuple[Transaction, set[str]]]
+) -> dict[str, list[Transaction]]:
+    """Map each conflict in this block, and each of its descendants there, to its lineage."""
+    lineages = {other.txid: [other] for other, _ in conflicts}
     if not lineages:
         return {}
     # An outpoint begins with the transaction's hash, in the internal byte order.
     found = {outpoint(txid, 0)[:32]: lineage for txid, lineage in lineages.items()}
-    for transaction in (t for content in contents for t in content.block.transactions):
+    for transaction in block.transactions:
         parents = {spent[:32] for spent in transaction.inputs} & found.keys()
         if parents:
             ancestors = [t for parent in parents for t in found[parent]]

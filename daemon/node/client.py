@@ -31,7 +31,6 @@ from payments.transaction import (
     MalformedTransaction,
     Transaction,
     block_from_rpc,
-    header_hashes,
     outpoint,
     parse_block,
     parse_transaction,
@@ -40,9 +39,6 @@ from payments.transaction import (
 )
 
 GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer"
-
-MAX_HEADERS = 1999
-"""Bitcoin Core's MAX_REST_HEADERS_RESULTS, less one for the header of the start block."""
 
 LABEL = "nodetill"
 """The label of our addresses in the wallet."""
@@ -92,20 +88,6 @@ class Bitcoind:
         found: str | None = self._rpc.call_or_none("getblockhash", height, none_on_code=OUT_OF_RANGE)
         return found
 
-    def hashes_after(self, block_hash: str, height: int, last_height: int) -> list[str]:
-        """Return hashes of the active chain's next blocks after this block, which is at `height`.
-
-        The result may end before `last_height`. It is empty where this block has left the active chain. REST
-        returns many hashes at once. Without REST, the result has at most one hash.
-        """
-        count = min(last_height - height, MAX_HEADERS)
-        path = f"/rest/headers/{block_hash}.bin?count={count + 1}"
-        raw = self._rest_body(path, "rest.headers") if count > 1 else None
-        if raw is None:
-            found = self.block_hash(height + 1)
-            return [] if found is None else [found]
-        return header_hashes(raw)[1:]
-
     def header(self, block_hash: str) -> dict[str, Any] | None:
         """Return a block's header (`height`, `time`, `chainwork`, ...), or None for an unknown block."""
         found: dict[str, Any] | None = self._rpc.call_or_none(
@@ -118,7 +100,7 @@ class Bitcoind:
 
         Where our parser fails, bitcoind's parser reads the block. Raise BlockMissing for a pruned block.
         """
-        raw = self._rest_body(f"/rest/block/{block_hash}.bin", "rest.block")
+        raw = self._rest_block(block_hash)
         try:
             if raw is None:
                 raw = bytes.fromhex(self._rpc.call("getblock", block_hash, 0))
@@ -320,10 +302,10 @@ class Bitcoind:
         self._rpc.close()
         self._rest.close()
 
-    def _rest_body(self, path: str, failpoint: str) -> bytes | None:
-        """Return the body, or None where REST is off or does not serve this path."""
+    def _rest_block(self, block_hash: str) -> bytes | None:
+        """Return a block's bytes, or None where REST is off or does not serve this block."""
         self._rpc.last_call = "REST"
-        return self._rest.get(path, failpoint) if self._has_rest else None
+        return self._rest.block(block_hash) if self._has_rest else None
 
 
 def _is_ours(address_info: Mapping[str, Any]) -> bool:

@@ -29,7 +29,8 @@ _TERMS = (
 ).split()
 _LINK_TERMS = (
     "reference seller_id title description order_id note amount_fiat currency minimum maximum suggested "
-    "due_at is_reusable confirmations expires_in redirect_url thanks created_at"
+    "due_at is_reusable confirmations expires_in redirect_url thanks created_at "
+    "idempotency_key idempotency_digest"
 ).split()
 _STARTING_VALUES = {
     "status": "'new'",

@@ -112,7 +112,10 @@ def test_before_the_first_start_nothing_is_wrong(installation: Installation) -> 
 def test_beside_a_running_daemon_all_parts_are_ok(running: Installation) -> None:
     """The settings are those of a shop that customers can reach."""
     with running.database():
-        add_seller("company1", {"webhook_url": "https://shop.example/hook"}, restore=False, now=_now())
+        seen = {"name": "Alpaca Direct", "support": "help@shop.example"}
+        add_seller(
+            "company1", {"webhook_url": "https://shop.example/hook", **seen}, restore=False, now=_now()
+        )
     with MailServer() as server:
         found = running.diagnose(**READY, SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never")
     assert {state for _, state, _ in found.found} == {"ok"}, found.found

@@ -234,7 +234,7 @@ def call_greenfield(call: Routes, late: str) -> None:
 def call_links(call: Routes) -> None:
     """Make, press and close a link by the API and on its public page."""
     body = {"title": "Invoice 17", "amount_fiat": "100.00", "currency": "EUR"}
-    made = call("POST", "/api/v1/links", body=body)
+    made = call("POST", "/api/v1/links", body=body, key="k")
     link = {"reference": made["link_id"]}
     call("GET", "/api/v1/links")
     call("GET", "/api/v1/links/<reference>", **link)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.page_commands import Command, page_commands
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-FIVE_STEPS = ("debian", "containers", "umbrel-start9-raspiblitz")
+PAGES_OF_STEPS = ("debian", "containers", "umbrel-start9-raspiblitz")
 
 PAGE = """\
 # A page
@@ -59,7 +59,7 @@ def test_a_block_without_an_end_is_a_fault_of_the_page(page: str) -> None:
         list(page_commands(page))
 
 
-@pytest.mark.parametrize("name", ["install", *FIVE_STEPS])
+@pytest.mark.parametrize("name", ["install", *PAGES_OF_STEPS])
 def test_each_command_of_a_page_is_whole(name: str) -> None:
     """bash can parse each of them by itself."""
     for command in page_commands((DOCS / f"{name}.md").read_text(encoding="utf-8")):
@@ -72,7 +72,9 @@ def test_the_install_page_has_commands_in_each_section() -> None:
     assert {command.section.partition(".")[0] for command in commands} >= set(map(str, range(1, 11)))
 
 
-@pytest.mark.parametrize("name", FIVE_STEPS)
-def test_the_other_pages_have_five_steps(name: str) -> None:
+@pytest.mark.parametrize("name", PAGES_OF_STEPS)
+def test_the_steps_of_the_other_pages_are_numbered(name: str) -> None:
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    assert re.findall(r"(?m)^## (\d+)\. ", text) == ["1", "2", "3", "4", "5"]
+    steps = re.findall(r"(?m)^## (\d+)\. ", text)
+    assert steps == [str(number) for number in range(1, len(steps) + 1)]
+    assert len(steps) >= 5

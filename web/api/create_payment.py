@@ -1,9 +1,6 @@
 """Create a payment request by the API, with an idempotency key."""
 
-import hashlib
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 
 import peewee
@@ -14,25 +11,23 @@ from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
+from web.api.idempotency import body_digest, idempotency_key, key_reused
 from web.api.new_request import build_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
-from web.http import strict_json
 from web.http.request import Request
-from web.http.responses import JsonResponse, Problem, json_response, malformed
-
-MAX_KEY_CHARACTERS = 255
+from web.http.responses import JsonResponse, Problem, json_response
 
 
 def create(call: Request) -> JsonResponse:
     """POST /api/v1/payments: 201 with the new request, or 200 with the earlier request of the same key."""
-    key = _idempotency_key(call)
+    key = idempotency_key(call)
     body = call.body()
     form = read_form(PaymentForm, body)
     if form.seller_id is not None:
         check_seller(call.seller, form.seller_id)
-    digest = _digest(body, call.seller.id) if key else None
+    digest = body_digest(body, call.seller.id) if key else None
 
     known = _known_request(call, key, digest)
     if known is not None:
@@ -54,19 +49,6 @@ def create(call: Request) -> JsonResponse:
     return _response(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
 
 
-def _idempotency_key(call: Request) -> str | None:
-    key = call.header("Idempotency-Key")
-    is_good = key is None or (0 < len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable())
-    if not is_good:
-        raise malformed(f"Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters")
-    return key
-
-
-def _digest(body: Mapping[str, Any], seller_id: str) -> str:
-    """Return a hash of the body. A body without `seller_id` means the same as a body with it."""
-    return hashlib.sha256(strict_json.canonical({**body, "seller_id": seller_id})).hexdigest()
-
-
 def _known_request(call: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
     """Return the earlier request of this key.
 
@@ -76,13 +58,8 @@ def _known_request(call: Request, key: str | None, digest: str | None) -> Paymen
     if payment is None:
         return None
     if payment.idempotency_digest != digest:
-        detail = (
-            f"this Idempotency-Key belongs to the request {payment.reference}, whose body was different and "
-            f"whose status is {payment.status}; repeat that body, or send a new key"
-        )
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail, members=_identity(payment)
-        )
+        status = f"whose body was different and whose status is {payment.status}"
+        raise key_reused(f"the request {payment.reference}, {status}", _identity(payment))
     # The outputs are read after the status, so a payment that comes between the two reads is found.
     if payment.status == Status.EXPIRED and not outputs_at(payment.address_id):
         detail = (

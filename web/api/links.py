@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import peewee
 from pydantic import PlainValidator
 
 from config import Settings
 from models.daemon_status import known_network
 from models.db.connection import get_row, snapshot
-from models.link import LINK_REFERENCE, Link, link_by_reference
+from models.link import LINK_REFERENCE, Link, link_by_idempotency_key, link_by_reference
 from models.queries.link_search import LinkSearch, newest_links
 from models.queries.links import link_facts
 from web.api.forms import Form, read_form
+from web.api.idempotency import body_digest, idempotency_key, key_reused
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, log_link, make_link
@@ -47,18 +50,43 @@ class LinkFilters(Form):
 
 
 def create(call: Request) -> JsonResponse:
-    """POST /api/v1/links: 201 with the new link."""
-    form = read_form(LinkForm, call.body())
+    """POST /api/v1/links: 201 with the new link, or 200 with the earlier link of the same key."""
+    key = idempotency_key(call)
+    body = call.body()
+    form = read_form(LinkForm, body)
     if form.seller_id is not None:
         check_seller(call.seller, form.seller_id)
-    link = make_link(form, call.seller.id, call.settings, call.now, call.writers.transaction)
+    digest = body_digest(body, call.seller.id) if key else None
+
+    known = _known_link(call, key, digest)
+    if known is not None:
+        return _response(HTTPStatus.OK, known, call)
+    make = partial(make_link, form, call.seller.id, call.settings, call.now, call.writers.transaction)
+    try:
+        link = make(idempotency_key=key, idempotency_digest=digest)
+    except peewee.IntegrityError:
+        # Two calls used one key at the same time, and the database accepted only one of them.
+        known = _known_link(call, key, digest)
+        if known is None:
+            raise
+        return _response(HTTPStatus.OK, known, call)
     log_link("link created", link, by="seller")
+    return _response(HTTPStatus.CREATED, link, call)
+
+
+def _known_link(call: Request, key: str | None, digest: str | None) -> Link | None:
+    """Return the earlier link of this key. Raise Problem 422 if its body was different."""
+    link = None if key is None else link_by_idempotency_key(call.seller.id, key)
+    if link is not None and link.idempotency_digest != digest:
+        raise key_reused(f"the link {link.reference}, whose body was different", {"link_id": link.reference})
+    return link
+
+
+def _response(status: HTTPStatus, link: Link, call: Request) -> JsonResponse:
     with snapshot():
         document = document_of_link(link, call.settings, call.now)
     prefix = urlsplit(call.settings.public_url).path
-    return json_response(
-        HTTPStatus.CREATED, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"}
-    )
+    return json_response(status, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"})
 
 
 def list_links(call: Request) -> JsonResponse:

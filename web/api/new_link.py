@@ -29,10 +29,12 @@ def make_link(
     now: datetime,
     transaction: OpenTransaction,
     reference: str | None = None,
+    idempotency_key: str | None = None,
+    idempotency_digest: str | None = None,
 ) -> Link:
     """Store a new link. Raise Problem 422 for an amount that nobody can pay now.
 
-    Raise peewee.IntegrityError if there is a link with this `reference`.
+    Raise peewee.IntegrityError if there is a link with this `reference`, or this key of the seller.
     """
     _check_amounts(form, settings, now)
     link = Link(
@@ -54,6 +56,8 @@ def make_link(
         redirect_url=form.redirect_url,
         thanks=form.thanks or "",
         created_at=now,
+        idempotency_key=idempotency_key,
+        idempotency_digest=idempotency_digest,
     )
     with transaction():
         link.save()

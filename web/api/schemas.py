@@ -296,6 +296,9 @@ class ProblemDocument(TypedDict):
         Annotated[Reference, Field(description="The request that an `Idempotency-Key` belongs to")]
     ]
     payment_status: NotRequired[Annotated[Status, Field(description="The status of that request")]]
+    link_id: NotRequired[
+        Annotated[LinkReference, Field(description="The link that an `Idempotency-Key` belongs to")]
+    ]
     missing_permission: NotRequired[
         Annotated[
             str,

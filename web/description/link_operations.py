@@ -17,12 +17,17 @@ from web.description.replies import (
     TOO_LARGE,
     UNCHANGED,
     json_reply,
+    key_parameter,
     page_reply,
     problem_reply,
 )
 from web.http.responses import HTML, SVG
 
 _ID = Parameter("id", "path", LinkReference, "`link_id`")
+_IDEMPOTENCY_KEY = key_parameter(
+    "Your own name for this link, such as the number of the invoice. The same key and body always return the "
+    "same link. A payment request can have the same key"
+)
 _NO_PAGE = {
     HTTPStatus.BAD_REQUEST: page_reply("The request is malformed"),
     HTTPStatus.NOT_FOUND: page_reply("There is no such link"),
@@ -39,11 +44,16 @@ LINK_OPERATIONS: tuple[Operation, ...] = (
         "on its page makes a payment request with both. Send the payer `url`, or print it as a QR code.",
         {
             HTTPStatus.CREATED: json_reply("The new link", PaymentLink, "Location"),
+            HTTPStatus.OK: json_reply("The earlier link of this `Idempotency-Key`", PaymentLink, "Location"),
             **KEYED,
             **TOO_LARGE,
-            **INVALID,
+            HTTPStatus.UNPROCESSABLE_ENTITY: problem_reply(
+                "The request is understood but invalid; see `errors`. Or its `Idempotency-Key` belongs to a "
+                "link with another body"
+            ),
             HTTPStatus.FORBIDDEN: problem_reply("The key belongs to another seller than `seller_id`"),
         },
+        parameters=(_IDEMPOTENCY_KEY,),
         body=LinkForm,
     ),
     Operation(

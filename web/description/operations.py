@@ -4,9 +4,7 @@ One test compares the operations with the routes of web/app.py. Another compares
 """
 
 from http import HTTPStatus
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from web.api.forms import PaymentForm, TransactionForm
 from web.api.payment_list import Filters
@@ -35,6 +33,7 @@ from web.description.replies import (
     UNCHANGED,
     UNREADABLE,
     json_reply,
+    key_parameter,
     page_reply,
     problem_reply,
 )
@@ -44,10 +43,7 @@ _ID = Parameter("id", "path", Reference, "`payment_request_id`")
 _EVENT_ID = Parameter(
     "event_id", "path", EventReference, "`event_id`, the same as the `webhook-id` of the webhook"
 )
-_IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key",
-    "header",
-    Annotated[str, Field(pattern="^[ -~]+$", min_length=1, max_length=255)],
+_IDEMPOTENCY_KEY = key_parameter(
     "Your own name for this request, such as an order number. The same key and body always return the same "
     "request, because Nodetill keeps a key for ever. If that request has expired and no money came for it, "
     "send a new key",

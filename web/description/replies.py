@@ -1,8 +1,11 @@
 """Responses and parameters that several operations share. operations.py has the operations."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from web.api.idempotency import MAX_KEY_CHARACTERS
 from web.api.schemas import ProblemDocument
 from web.description.operation import Parameter, Reply
 from web.http.responses import HTML, JSON, PROBLEM_JSON
@@ -19,6 +22,12 @@ def problem_reply(description: str, *headers: str) -> Reply:
 def page_reply(description: str, *headers: str) -> Reply:
     # The server refuses malformed HTTP before it reads the path, so that response is no page.
     return Reply(description, {HTML: str, PROBLEM_JSON: ProblemDocument}, headers)
+
+
+def key_parameter(description: str) -> Parameter:
+    """Return the header `Idempotency-Key`."""
+    schema = Annotated[str, Field(pattern="^[ -~]+$", min_length=1, max_length=MAX_KEY_CHARACTERS)]
+    return Parameter("Idempotency-Key", "header", schema, description)
 
 
 IF_NONE_MATCH = Parameter("If-None-Match", "header", str, "The `ETag` of an earlier response")

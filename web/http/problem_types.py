@@ -102,7 +102,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             422,
             "Idempotency-Key of another request",
             "An earlier request has this key, and its body was different. `payment_request_id` and "
-            "`payment_status` name that request.",
+            "`payment_status` name that request, or `link_id` names the link.",
             "Repeat the body of that request, or send a new key.",
         ),
         "idempotency-key-expired": ProblemType(

@@ -102,6 +102,7 @@ that request, as it is now.</p>
 money came for it, the key gets 422, too (<a href="#problem-idempotency-key-expired">idempotency-key-expired</a>). For
 another attempt at the same order, send a new key, such as <code>order-4711-2</code>. If any money came, even too late
 or too little, the repeat returns 200 and that request. So nobody pays twice.</p>
+<p>A new link takes an <code>Idempotency-Key</code> in the same way. Its key never expires.</p>
 </section>
 <section>
 <h2 id="problems">{{sections["problems"]}}</h2>

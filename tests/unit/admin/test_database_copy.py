@@ -89,7 +89,7 @@ def fill() -> None:
         received_at=NOW - timedelta(days=20_000),
         txid=TXID,
     )
-    link = new_link(1, seller="B", title=NASTY, suggested=["1", "2.50"], due_at=NOW)
+    link = new_link(1, seller="B", title=NASTY, suggested=["1", "2.50"], due_at=NOW, idempotency_key="k")
     new_payment(2, seller="B", label=None, metadata={}, link=link, counted_sats=BIG, link_units=BIG)
     new_output(paid, state="mined", block_hash=BLOCK_HASH, block_height=7, vout=2**32 - 1, amount_sats=BIG)
     new_output(paid, txid="0" * 64, state="replaced", replaced_by=TXID)

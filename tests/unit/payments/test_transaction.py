@@ -1,7 +1,6 @@
 """The parser agrees with python-bitcoinlib, and refuses the bytes that Bitcoin Core refuses."""
 
 from decimal import Decimal
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from payments.transaction import (
     MalformedTransaction,
     Transaction,
     block_from_rpc,
-    header_hashes,
     outpoint,
     parse_block,
     parse_transaction,
@@ -143,18 +141,6 @@ def test_the_genesis_block_is_parsed() -> None:
     assert coinbase.txid == GENESIS_TXID
     assert coinbase.inputs == []
     assert [amount_sats for amount_sats, _ in coinbase.outputs] == [50 * 10**8]
-
-
-def test_header_hashes_end_where_the_chain_of_headers_breaks() -> None:
-    """REST's answer may be cut off, or change while it is read."""
-    child = GENESIS_HEADER[:4] + sha256(sha256(GENESIS_HEADER).digest()).digest() + GENESIS_HEADER[36:]
-    genesis_hash, child_hash = (
-        sha256(sha256(header).digest()).digest()[::-1].hex() for header in (GENESIS_HEADER, child)
-    )
-    assert header_hashes(GENESIS_HEADER + child) == [genesis_hash, child_hash]
-    assert header_hashes(GENESIS_HEADER + child[:-1]) == [genesis_hash]
-    assert header_hashes(GENESIS_HEADER + GENESIS_HEADER) == [genesis_hash]
-    assert header_hashes(b"") == []
 
 
 def test_the_txid_of_a_segwit_transaction_leaves_out_the_witness() -> None:

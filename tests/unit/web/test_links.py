@@ -17,9 +17,9 @@ from models.outbox import Event, Message
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
 from models.seller import Seller
-from tests.support.links import NOBODY, LinkShop, link_settings, request_of
+from tests.support.links import INVOICE, NOBODY, LinkShop, link_settings, request_of
 from tests.support.rows import new_webhook
-from tests.support.web_server import NOW, open_shop
+from tests.support.web_server import NOW, add_seller, open_shop
 
 ENVIRON = {"ADDRESS_POOL": "20"}
 HALF = 81_780
@@ -140,6 +140,47 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.one_database
+def created(shop: LinkShop, key: str = "2026-17", **fields: Any) -> Any:
+    """Return the response to the call that creates a link with this Idempotency-Key."""
+    return shop.server.post("/api/v1/links", {**INVOICE, **fields}, {"Idempotency-Key": key})
+
+
+def test_the_same_key_and_body_return_the_same_link(shop: LinkShop) -> None:
+    """It is 200 with the present document. A request of the same key is another thing."""
+    first = created(shop)
+    shop.server.post(f"/api/v1/links/{first.json['link_id']}/close")
+    repeat = created(shop, seller_id="company1")
+    assert (first.status, repeat.status) == (201, 200)
+    assert repeat.json == shop.document(first.json["link_id"])
+    assert repeat.json["status"] == "closed"
+    assert repeat.headers["location"] == first.headers["location"]
+    assert created(shop, key="2026-18").status == 201
+    assert Link.select().count() == 2
+    assert shop.server.create(key="2026-17").status == 201
+    add_seller("other", "nt_other")
+    key = {"Idempotency-Key": "2026-17", "Authorization": "Bearer nt_other"}
+    assert shop.server.post("/api/v1/links", INVOICE, key).status == 201
+
+
+def test_the_same_key_with_another_body_is_refused(shop: LinkShop) -> None:
+    first = created(shop)
+    reply = created(shop, title="Invoice 18")
+    assert reply.status == 422
+    assert reply.json["type"] == "urn:nodetill:problem:idempotency-key-reused"
+    assert reply.json["link_id"] == first.json["link_id"]
+    assert f"the link {first.json['link_id']}, whose body was different;" in reply.json["detail"]
+    assert created(shop, key="").status == created(shop, key="k" * 256).status == 400
+    assert Link.select().count() == 1
+
+
+def test_calls_with_one_key_at_the_same_moment_make_one_link(shop: LinkShop) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: created(shop), range(16)))
+    assert sorted(reply.status for reply in replies) == [200] * 15 + [201]
+    assert len({reply.json["link_id"] for reply in replies}) == 1
+    assert Link.select().count() == 1
+
+
 def test_a_wrong_field_is_named(shop: LinkShop) -> None:
     for fields, field, message in WRONG:
         body = {"title": "a", "currency": "EUR", "amount_fiat": "100.00", **fields}

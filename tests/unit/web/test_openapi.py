@@ -197,7 +197,9 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
         (202, "POST", again, f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (404, "POST", again + "x", f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (200, "GET", "/api/v1/rates", "/api/v1/rates", None, {}),
-        (201, "POST", links, links, LINK_BODY, {}),
+        (201, "POST", links, links, LINK_BODY, {"Idempotency-Key": "k"}),
+        (200, "POST", links, links, LINK_BODY, {"Idempotency-Key": "k"}),
+        (422, "POST", links, links, {**LINK_BODY, "note": "b"}, {"Idempotency-Key": "k"}),
         (
             201,
             "POST",
