@@ -17,7 +17,7 @@ from models.outbox import Message
 from models.webhook import Webhook
 from payments.greenfield.delivery import delivery_body
 
-MAX_LISTED = 1000
+MAX_LISTED_DELIVERIES = 1000
 
 
 class Delivery(Table):
@@ -61,10 +61,10 @@ def add_delivery(message: Message, at: datetime, http_code: int | None, error: s
     execute(query, values)
 
 
-def deliveries_of(webhook: Webhook, count: int = MAX_LISTED) -> list[Delivery]:
+def deliveries_of(webhook: Webhook, count: int = MAX_LISTED_DELIVERIES) -> list[Delivery]:
     """Return the newest deliveries of an endpoint, the newest first."""
     query = "SELECT * FROM delivery WHERE webhook_id = ? ORDER BY id DESC LIMIT ?"
-    return fetch_all(Delivery, query, webhook.id, max(0, min(count, MAX_LISTED)))
+    return fetch_all(Delivery, query, webhook.id, max(0, min(count, MAX_LISTED_DELIVERIES)))
 
 
 def delivery_by_reference(webhook: Webhook, reference: str) -> Delivery | None:

@@ -133,7 +133,7 @@ def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
     return found
 
 
-_UNSETTLED = """FROM output o LEFT JOIN payment_request p ON p.address_id = o.address_id
+_UNCONFIRMED = """FROM output o LEFT JOIN payment_request p ON p.address_id = o.address_id
     WHERE o.block_hash IS NULL AND CASE WHEN p.id IS NULL
         THEN o.state <> 'dropped' AND o.replaced_in IS NULL
         ELSE p.closed_at IS NULL OR p.reassess_at_height = ? END"""
@@ -150,14 +150,14 @@ def unconfirmed_outputs() -> list[tuple[str, str, str | None]]:
 
     Their number can be as large as the number of open requests.
     """
-    query = f"SELECT o.txid, o.state, o.replaced_in {_UNSETTLED} ORDER BY o.id"
+    query = f"SELECT o.txid, o.state, o.replaced_in {_UNCONFIRMED} ORDER BY o.id"
     return list(execute(query, ANY_HEIGHT).fetchall())
 
 
 def txids_believed_in_mempool() -> list[str]:
     """Return the unconfirmed payments, and the unconfirmed transactions that replace one."""
     # The first and the last two conditions are those of the index output_unconfirmed.
-    query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNSETTLED}
+    query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNCONFIRMED}
         AND o.state <> 'dropped' AND o.replaced_in IS NULL"""
     return list({txid for (txid,) in execute(query, ANY_HEIGHT)})
 

@@ -73,12 +73,14 @@ log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 Handler = Callable[..., Response]
 Access = Callable[[Request], KeyHolder | BrowserSession | None]
+Route = tuple[str, str, Access, Handler]
+"""A method, a path with its variables, the required access, and the handler."""
 
 _PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
 _MAY_CREATE, _MAY_VIEW, _MAY_MODIFY = map(require_key, _PERMISSIONS)
 _CREATE_OR_LOCAL, _VIEW_OR_LOCAL, _MODIFY_OR_LOCAL = map(require_key_or_local, _PERMISSIONS)
 
-ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
+ROUTES: tuple[Route, ...] = (
     ("POST", "/api/v1/payments", _MAY_CREATE, create_payment.create),
     ("GET", "/api/v1/payments", _MAY_VIEW, payment_list.list_payments),
     ("GET", "/api/v1/payments/<reference>", _MAY_VIEW, payments.show),
@@ -114,7 +116,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/docs", allow_anonymous, docs_page.show),
 )
 
-BTCPAY: tuple[tuple[str, str, Access, Handler], ...] = (
+BTCPAY: tuple[Route, ...] = (
     ("GET", "/i/<reference>", allow_anonymous, invoice.show),
     ("GET", "/i/<reference>/<payment_method>", allow_anonymous, invoice.show_method),
     ("GET", "/invoice", allow_anonymous, invoice.show_by_parameter),
@@ -128,7 +130,7 @@ BTCPAY: tuple[tuple[str, str, Access, Handler], ...] = (
 _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
 _WEBHOOK = f"{_SELLER}/webhooks/<webhook_id>"
-OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
+OPERATOR: tuple[Route, ...] = (
     ("GET", "/operator/login", browser_session, login.show),
     ("POST", "/operator/login", browser_session_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
@@ -171,7 +173,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
 """Routes of the operator's pages. They serve people, so the API's description omits them."""
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
-TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
+TRIGGERS: tuple[Route, ...] = (
     ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_LOCAL, spellbook.new_payment),
     ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_LOCAL, spellbook.payment_status),
     ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_LOCAL, spellbook.transaction_received),

@@ -117,6 +117,7 @@ class Table(peewee.Model):
     """The conditions of the partial indexes that migrations create, by the names of the indexes.
 
     A query uses such an index only if it has the same condition, word for word and without parameters.
+    Migrations also create indexes without a condition, by which lists are sorted.
     """
 
     class Meta:

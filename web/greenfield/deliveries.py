@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from models.command import is_redelivery_pending, request_redelivery
-from models.delivery import MAX_LISTED, Delivery, deliveries_of, delivery_by_reference
+from models.delivery import MAX_LISTED_DELIVERIES, Delivery, deliveries_of, delivery_by_reference
 from models.outbox import Message
 from models.webhook import Webhook
 from payments.greenfield.delivery import delivery_body
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 def list_deliveries(call: Request, webhook: str) -> Response:
     """GET …/webhooks/{webhook}/deliveries: the last `count` deliveries, the newest first."""
-    count = Query(call).number("count", MAX_LISTED, MAX_LISTED)
+    count = Query(call).number("count", MAX_LISTED_DELIVERIES, MAX_LISTED_DELIVERIES)
     return ok([_document(delivery) for delivery in deliveries_of(own_webhook(call, webhook), count)])
 
 
