@@ -1,4 +1,4 @@
-"""A daemon that reads missed blocks reports its progress, and reads the address table once."""
+"""A daemon that reads missed blocks reports its progress."""
 
 from typing import Any
 
