@@ -28,7 +28,16 @@ pytestmark = pytest.mark.one_database
 PUBLIC = "https://pay.example.com"
 PAYMENTS = "/api/v1/payments"
 TXID = "ab" * 32
-TEMPLATES = ["{{7777*7777}}", "{{!7777*7777}}", "<%= 7777*7777 %>", "% 7777*7777", "${7777*7777}", "#{7777*7777}", "%(note)s", "{seller_id}"]
+TEMPLATES = [
+    "{{7777*7777}}",
+    "{{!7777*7777}}",
+    "<%= 7777*7777 %>",
+    "% 7777*7777",
+    "${7777*7777}",
+    "#{7777*7777}",
+    "%(note)s",
+    "{seller_id}",
+]
 POISONED = [
     {"Host": "evil.example"},
     {"Host": 'x"><script>alert(1)</script>'},
