@@ -256,8 +256,8 @@ class RequestHandler:
         try:
             check_spelling(environ)
             with connection():
-                call = Request(self.settings, self.clock(), environ, self.writers)
-                response = handler(replace(call, caller=access(call)), **parts)
+                request = Request(self.settings, self.clock(), environ, self.writers)
+                response = handler(replace(request, caller=access(request)), **parts)
             self.outage.end(is_write=is_write)
         except Problem as problem:
             return problem.response

@@ -57,8 +57,12 @@ def needs_action(need: ActionNeeded) -> Any:
 
 
 def _counts_for_its_link() -> Any:
-    """Return the condition that all money of a request counts for its single-use link."""
-    single_use = Link.select(Link.id).where(~Link.is_reusable)
+    """Return the condition that all money of a request counts for its single-use link.
+
+    It counts for no link that was closed unpaid, because nobody can pay the rest.
+    """
+    is_payable = Link.closed_at.is_null() | Link.paid_at.is_null(False)
+    single_use = Link.select(Link.id).where(~Link.is_reusable & is_payable)
     is_its_part = PaymentRequest.link.is_null(False) & PaymentRequest.link.in_(single_use)
     return is_its_part & (PaymentRequest.counted_sats == PaymentRequest.received_sats)
 

@@ -20,41 +20,41 @@ from web.http.request import Request
 from web.http.responses import JsonResponse, Problem, json_response
 
 
-def create(call: Request) -> JsonResponse:
+def create(request: Request) -> JsonResponse:
     """POST /api/v1/payments: 201 with the new request, or 200 with the earlier request of the same key."""
-    key = idempotency_key(call)
-    body = call.body()
+    key = idempotency_key(request)
+    body = request.body()
     form = read_form(PaymentForm, body)
     if form.seller_id is not None:
-        check_seller(call.seller, form.seller_id)
-    digest = body_digest(body, call.seller.id) if key else None
+        check_seller(request.seller, form.seller_id)
+    digest = body_digest(body, request.seller.id) if key else None
 
-    known = _known_request(call, key, digest)
+    known = _known_request(request, key, digest)
     if known is not None:
-        return _known_response(known, call)
-    check_request_limits(call.settings, call.now, call.seller.id)
-    terms = build_terms(form, call.seller.id, call.settings, call.now)
+        return _known_response(known, request)
+    check_request_limits(request.settings, request.now, request.seller.id)
+    terms = build_terms(form, request.seller.id, request.settings, request.now)
     # This read comes before the transaction, so that a request that is stored needs no further query.
     network = known_network()
     try:
-        with call.writers.transaction():
+        with request.writers.transaction():
             payment = store_request(terms, idempotency_key=key, idempotency_digest=digest)
     except peewee.IntegrityError:
         # Two calls used one key at the same time, and the database accepted only one of them.
-        known = _known_request(call, key, digest)
+        known = _known_request(request, key, digest)
         if known is None:
             raise
-        return _known_response(known, call)
+        return _known_response(known, request)
     log_request(payment)
-    return _response(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
+    return _response(HTTPStatus.CREATED, document_of_new(payment, network, request.settings), request)
 
 
-def _known_request(call: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
+def _known_request(request: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
     """Return the earlier request of this key.
 
     Raise Problem 422 if its body was different, and if it has expired without any payment.
     """
-    payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
+    payment = None if key is None else payment_by_idempotency_key(request.seller.id, key)
     if payment is None:
         return None
     if payment.idempotency_digest != digest:
@@ -76,11 +76,11 @@ def _identity(payment: PaymentRequest) -> dict[str, str]:
     return {"payment_request_id": payment.reference, "payment_status": payment.status}
 
 
-def _known_response(payment: PaymentRequest, call: Request) -> JsonResponse:
-    return _response(HTTPStatus.OK, document_as_now(payment, call.settings), call)
+def _known_response(payment: PaymentRequest, request: Request) -> JsonResponse:
+    return _response(HTTPStatus.OK, document_as_now(payment, request.settings), request)
 
 
-def _response(status: HTTPStatus, document: Payment, call: Request) -> JsonResponse:
-    prefix = urlsplit(call.settings.public_url).path
+def _response(status: HTTPStatus, document: Payment, request: Request) -> JsonResponse:
+    prefix = urlsplit(request.settings.public_url).path
     location = f"{prefix}/api/v1/payments/{document['payment_request_id']}"
     return json_response(status, document, {"Location": location})

@@ -21,10 +21,10 @@ from web.http.responses import JsonResponse, Problem, json_response, not_found
 log = structlog.get_logger(__name__)
 
 
-def list_events(call: Request, reference: str) -> JsonResponse:
+def list_events(request: Request, reference: str) -> JsonResponse:
     """GET /api/v1/payments/{id}/events: the events in order of time, each with its deliveries."""
     with snapshot():
-        events = events_of(own_payment(call, reference))
+        events = events_of(own_payment(request, reference))
         deliveries: dict[int, list[Delivery]] = defaultdict(list)
         for message in messages_of(events):
             if message.event_id is not None:
@@ -41,12 +41,12 @@ def list_events(call: Request, reference: str) -> JsonResponse:
     return json_response(HTTPStatus.OK, EventList(data=data))
 
 
-def redeliver(call: Request, reference: str, event_reference: str) -> JsonResponse:
+def redeliver(request: Request, reference: str, event_reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202. The daemon sends the webhook again.
 
     A seller cannot repeat the email, because the operator receives it. Raise Problem 409 without a webhook.
     """
-    payment = own_payment(call, reference)
+    payment = own_payment(request, reference)
     events = events_of(payment)
     event = next((event for event in events if event.reference == event_reference), None)
     if event is None:
@@ -55,17 +55,17 @@ def redeliver(call: Request, reference: str, event_reference: str) -> JsonRespon
     if not webhooks:
         raise _nothing_to_send()
     for message in webhooks:
-        send_again(call, payment, message, by="seller")
+        send_again(request, payment, message, by="seller")
     return json_response(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
-def send_again(call: Request, payment: PaymentRequest, message: Message, by: str) -> None:
+def send_again(request: Request, payment: PaymentRequest, message: Message, by: str) -> None:
     """Store a command to send a message again, unless one is pending. Raise Problem 409 or 429."""
     if is_redelivery_pending(message):
         return
     check_command_limit(payment.seller_id)
     try:
-        is_new = request_redelivery(message, call.now, call.writers.transaction)
+        is_new = request_redelivery(message, request.now, request.writers.transaction)
     except peewee.IntegrityError as error:
         # On PostgreSQL the daemon may prune the message during the statement.
         raise _nothing_to_send() from error

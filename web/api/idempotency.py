@@ -12,9 +12,9 @@ from web.http.responses import Problem, malformed
 MAX_KEY_CHARACTERS = 255
 
 
-def idempotency_key(call: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """Return the key of a call, or None. Raise Problem 400 for a wrong key."""
-    key = call.header("Idempotency-Key")
+    key = request.header("Idempotency-Key")
     is_good = key is None or (0 < len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable())
     if not is_good:
         raise malformed(f"Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters")

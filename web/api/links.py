@@ -49,74 +49,78 @@ class LinkFilters(Form):
     ] = None
 
 
-def create(call: Request) -> JsonResponse:
+def create(request: Request) -> JsonResponse:
     """POST /api/v1/links: 201 with the new link, or 200 with the earlier link of the same key."""
-    key = idempotency_key(call)
-    body = call.body()
+    key = idempotency_key(request)
+    body = request.body()
     form = read_form(LinkForm, body)
     if form.seller_id is not None:
-        check_seller(call.seller, form.seller_id)
-    digest = body_digest(body, call.seller.id) if key else None
+        check_seller(request.seller, form.seller_id)
+    digest = body_digest(body, request.seller.id) if key else None
 
-    known = _known_link(call, key, digest)
+    known = _known_link(request, key, digest)
     if known is not None:
-        return _response(HTTPStatus.OK, known, call)
-    make = partial(make_link, form, call.seller.id, call.settings, call.now, call.writers.transaction)
+        return _response(HTTPStatus.OK, known, request)
+    make = partial(
+        make_link, form, request.seller.id, request.settings, request.now, request.writers.transaction
+    )
     try:
         link = make(idempotency_key=key, idempotency_digest=digest)
     except peewee.IntegrityError:
         # Two calls used one key at the same time, and the database accepted only one of them.
-        known = _known_link(call, key, digest)
+        known = _known_link(request, key, digest)
         if known is None:
             raise
-        return _response(HTTPStatus.OK, known, call)
+        return _response(HTTPStatus.OK, known, request)
     log_link("link created", link, by="seller")
-    return _response(HTTPStatus.CREATED, link, call)
+    return _response(HTTPStatus.CREATED, link, request)
 
 
-def _known_link(call: Request, key: str | None, digest: str | None) -> Link | None:
+def _known_link(request: Request, key: str | None, digest: str | None) -> Link | None:
     """Return the earlier link of this key. Raise Problem 422 if its body was different."""
-    link = None if key is None else link_by_idempotency_key(call.seller.id, key)
+    link = None if key is None else link_by_idempotency_key(request.seller.id, key)
     if link is not None and link.idempotency_digest != digest:
         raise key_reused(f"the link {link.reference}, whose body was different", {"link_id": link.reference})
     return link
 
 
-def _response(status: HTTPStatus, link: Link, call: Request) -> JsonResponse:
+def _response(status: HTTPStatus, link: Link, request: Request) -> JsonResponse:
     with snapshot():
-        document = document_of_link(link, call.settings, call.now)
-    prefix = urlsplit(call.settings.public_url).path
+        document = document_of_link(link, request.settings, request.now)
+    prefix = urlsplit(request.settings.public_url).path
     return json_response(status, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"})
 
 
-def list_links(call: Request) -> JsonResponse:
+def list_links(request: Request) -> JsonResponse:
     """GET /api/v1/links: a page of the seller's links, newest first."""
-    filters = read_form(LinkFilters, call.parameters())
+    filters = read_form(LinkFilters, request.parameters())
     with snapshot():
-        page, cursor = links_page(filters, LinkSearch(seller_id=call.seller.id), call.now)
-        documents = documents_of_links(page, call.settings, call.now)
+        page, cursor = links_page(filters, LinkSearch(seller_id=request.seller.id), request.now)
+        documents = documents_of_links(page, request.settings, request.now)
     return json_response(HTTPStatus.OK, LinkList(data=documents, next_cursor=cursor))
 
 
-def show(call: Request, reference: str) -> JsonResponse:
+def show(request: Request, reference: str) -> JsonResponse:
     """GET /api/v1/links/{id}: the link, or 304 if the caller already has it."""
     with snapshot():
-        document = document_of_link(own_link(call, reference), call.settings, call.now)
-    return with_etag(call, document)
+        document = document_of_link(own_link(request, reference), request.settings, request.now)
+    return with_etag(request, document)
 
 
-def close(call: Request, reference: str) -> JsonResponse:
+def close(request: Request, reference: str) -> JsonResponse:
     """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was already closed."""
-    link = own_link(call, reference)
-    if end_link(link, call.now, call.writers.transaction):
+    link = own_link(request, reference)
+    if end_link(link, request.now, request.writers.transaction):
         log_link("link closed", link, by="seller")
     with snapshot():
-        return json_response(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call.settings, call.now))
+        return json_response(
+            HTTPStatus.OK, document_of_link(get_row(Link, link.id), request.settings, request.now)
+        )
 
 
-def own_link(call: Request, reference: str) -> Link:
+def own_link(request: Request, reference: str) -> Link:
     """Return the caller's link with this id. Raise Problem 404."""
-    link = link_by_reference(reference, call.seller.id)
+    link = link_by_reference(reference, request.seller.id)
     if link is None:
         raise not_found()
     return link

@@ -198,13 +198,13 @@ class PaymentPage:
     newer: str | None
 
 
-def list_payments(call: Request) -> JsonResponse:
+def list_payments(request: Request) -> JsonResponse:
     """GET /api/v1/payments: a page of the requests that match all filters, and the next cursor."""
-    filters = read_form(Filters, call.parameters())
-    seller_id = call.seller.id
+    filters = read_form(Filters, request.parameters())
+    seller_id = request.seller.id
     with seller_search(seller_id) if filters.q else bounded_reading(SELLER_SECONDS):
         page, next_cursor = page_of(filters, seller_id)
-        documents = documents_of(page, call.settings)
+        documents = documents_of(page, request.settings)
     return json_response(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
 
 

@@ -26,44 +26,44 @@ from web.http.responses import JsonResponse, Problem, json_response, not_found
 log = structlog.get_logger(__name__)
 
 
-def show(call: Request, reference: str) -> JsonResponse:
+def show(request: Request, reference: str) -> JsonResponse:
     """GET /api/v1/payments/{id}: the request, or 304 if the caller already has it."""
     with snapshot():
-        document = document_of(own_payment(call, reference), call.settings)
-    return with_etag(call, document)
+        document = document_of(own_payment(request, reference), request.settings)
+    return with_etag(request, document)
 
 
-def look_at_transaction(call: Request, reference: str) -> JsonResponse:
+def look_at_transaction(request: Request, reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/transactions: 202. The daemon itself checks the transaction."""
-    form = read_form(TransactionForm, call.body())
-    payment = own_payment(call, reference)
-    queue_check(call, payment, form.txid)
-    return json_response(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
+    form = read_form(TransactionForm, request.body())
+    payment = own_payment(request, reference)
+    queue_check(request, payment, form.txid)
+    return json_response(HTTPStatus.ACCEPTED, document_as_now(payment, request.settings))
 
 
-def queue_check(call: Request, payment: PaymentRequest, txid: str) -> None:
+def queue_check(request: Request, payment: PaymentRequest, txid: str) -> None:
     """Store a command to check a transaction, unless one is pending. Raise Problem 429."""
     if is_transaction_pending(payment, txid):
         return
     check_command_limit(payment.seller_id)
-    if request_check(payment, txid, call.now, call.writers.transaction):
+    if request_check(payment, txid, request.now, request.writers.transaction):
         log.info("transaction hinted at", payment=payment.reference, txid=txid)
 
 
-def accept(call: Request, reference: str) -> JsonResponse:
+def accept(request: Request, reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/accept: count late money. Raise Problem 409 if the request is not late.
 
     The response has the present status. The daemon computes the new status shortly afterwards.
     """
-    payment = own_payment(call, reference)
-    queue_acceptance(call, payment, DecidedBy.API)
-    return json_response(HTTPStatus.OK, document_as_now(payment, call.settings))
+    payment = own_payment(request, reference)
+    queue_acceptance(request, payment, DecidedBy.API)
+    return json_response(HTTPStatus.OK, document_as_now(payment, request.settings))
 
 
-def queue_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> None:
+def queue_acceptance(request: Request, payment: PaymentRequest, by: DecidedBy) -> None:
     """Store a command to count late money, unless one is pending. Raise Problem 409."""
     try:
-        is_new = request_acceptance(payment, call.now, call.writers.transaction, by)
+        is_new = request_acceptance(payment, request.now, request.writers.transaction, by)
     except NotLate as error:
         detail = f"the request is {payment.status} and not late, so there is no late money to accept"
         raise Problem(HTTPStatus.CONFLICT, "not-late", detail) from error
@@ -72,18 +72,18 @@ def queue_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> N
         log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=name)
 
 
-def cancel(call: Request, reference: str) -> JsonResponse:
+def cancel(request: Request, reference: str) -> JsonResponse:
     """POST /api/v1/payments/{id}/cancel: 202, or 200 if it is cancelled. The daemon cancels the request.
 
     Raise Problem 409 if money has come or the request has expired, and 429.
     """
-    payment = own_payment(call, reference)
-    queue_cancellation(call, payment, by="seller")
+    payment = own_payment(request, reference)
+    queue_cancellation(request, payment, by="seller")
     status = HTTPStatus.OK if payment.is_cancelled else HTTPStatus.ACCEPTED
-    return json_response(status, document_as_now(payment, call.settings))
+    return json_response(status, document_as_now(payment, request.settings))
 
 
-def queue_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
+def queue_cancellation(request: Request, payment: PaymentRequest, by: str) -> None:
     """Store a command to cancel a request, unless it is cancelled or one is pending.
 
     Raise Problem 409 or 429.
@@ -91,7 +91,7 @@ def queue_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
     if not payment.is_cancelled and not is_cancellation_pending(payment):
         check_command_limit(payment.seller_id)
     try:
-        is_new = request_cancellation(payment, call.now, call.writers.transaction)
+        is_new = request_cancellation(payment, request.now, request.writers.transaction)
     except NotCancellable as error:
         detail = f"the request cannot be cancelled, because {error}"
         raise Problem(HTTPStatus.CONFLICT, "not-cancellable", detail) from error
@@ -99,9 +99,9 @@ def queue_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
         log.info("cancellation asked for", payment=payment.reference, seller=payment.seller_id, by=by)
 
 
-def own_payment(call: Request, reference: str) -> PaymentRequest:
+def own_payment(request: Request, reference: str) -> PaymentRequest:
     """Return the caller's request of that id. Raise Problem 404."""
-    payment = payment_by_reference(reference, call.seller.id)
+    payment = payment_by_reference(reference, request.seller.id)
     if payment is None:
         raise not_found()
     return payment

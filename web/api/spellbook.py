@@ -29,40 +29,40 @@ _MIN_FLOAT, _MAX_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
 _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
-def new_payment(call: Request) -> Response:
+def new_payment(request: Request) -> Response:
     """POST …NewPayment/post: create a request. Without a key, this also adds a seller that does not exist."""
-    body = call.body()
+    body = request.body()
     # The Spellbook ignores unknown fields and nulls.
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     form = read_form(OpenPaymentForm, {**known, **_rounded_amount(known)})
-    is_known = _check_may_sell(call, form.seller_id)
-    check_request_limits(call.settings, call.now, form.seller_id)
-    terms = build_terms(form, form.seller_id, call.settings, call.now)
-    with call.writers.transaction():
+    is_known = _check_may_sell(request, form.seller_id)
+    check_request_limits(request.settings, request.now, form.seller_id)
+    terms = build_terms(form, form.seller_id, request.settings, request.now)
+    with request.writers.transaction():
         if not is_known:
-            _add_seller(call, form.seller_id)
+            _add_seller(request, form.seller_id)
         payment = store_request(terms)
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     log_request(payment)
     # The answer does not name the network.
-    return _response(document_of_new(payment, None, call.settings))
+    return _response(document_of_new(payment, None, request.settings))
 
 
-def payment_status(call: Request) -> Response:
+def payment_status(request: Request) -> Response:
     """GET …PaymentStatus/get: return the request whose id is in a JSON body or in the query."""
-    has_body = call.environ.get("CONTENT_LENGTH") not in (None, "", "0")
-    payment = _payment(call, call.body() if has_body else call.parameters())
-    return _response(document_as_now(payment, call.settings))
+    has_body = request.environ.get("CONTENT_LENGTH") not in (None, "", "0")
+    payment = _payment(request, request.body() if has_body else request.parameters())
+    return _response(document_as_now(payment, request.settings))
 
 
-def transaction_received(call: Request) -> Response:
+def transaction_received(request: Request) -> Response:
     """POST …TransactionReceived/post: make the daemon check a transaction with bitcoind."""
-    body = call.body()
+    body = request.body()
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
-    payment = _payment(call, body)
-    queue_check(call, payment, form.txid)
-    return _response(document_as_now(payment, call.settings))
+    payment = _payment(request, body)
+    queue_check(request, payment, form.txid)
+    return _response(document_as_now(payment, request.settings))
 
 
 def fault(problem: JsonResponse, _environ: Environ) -> JsonResponse:
@@ -87,13 +87,13 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
     return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}
 
 
-def _check_may_sell(call: Request, seller_id: str) -> bool:
+def _check_may_sell(request: Request, seller_id: str) -> bool:
     """Return whether the seller exists.
 
     Raise Problem 403 for another seller's key and for a removed seller, 422 for an invalid id.
     """
-    if call.caller is not None:
-        check_seller(call.seller, seller_id)
+    if request.caller is not None:
+        check_seller(request.seller, seller_id)
         return True
     seller = seller_by_id(seller_id)
     if seller is None and not SELLER_ID.fullmatch(seller_id):
@@ -104,25 +104,25 @@ def _check_may_sell(call: Request, seller_id: str) -> bool:
     return seller is not None
 
 
-def _add_seller(call: Request, seller_id: str) -> None:
+def _add_seller(request: Request, seller_id: str) -> None:
     """Add a seller without a webhook and without a key.
 
     `seller set` and `key add` set both later. Another call may add the same seller meanwhile.
     """
     Seller.insert(
         id=seller_id,
-        created_at=call.now,
+        created_at=request.now,
     ).on_conflict_ignore().execute()
 
 
-def _payment(call: Request, named: Mapping[str, Any]) -> PaymentRequest:
+def _payment(request: Request, named: Mapping[str, Any]) -> PaymentRequest:
     """Return the request of that id, if the caller may read it. Raise Problem 404 or 422."""
     reference = named.get("payment_request_id")
     if not isinstance(reference, str):
         raise invalid(
             [FieldError("payment_request_id", "is required" if reference is None else "must be text")]
         )
-    payment = payment_by_reference(reference, call.seller.id if call.caller else None)
+    payment = payment_by_reference(reference, request.seller.id if request.caller else None)
     if payment is None:
         # The message omits the id, because input must not appear in a response.
         raise Problem(HTTPStatus.NOT_FOUND, "not-found", "Unknown payment request id")

@@ -50,15 +50,15 @@ def require_key(policy: str) -> Callable[[Request], KeyHolder]:
     The access raises Problem 401 without a key that works, and 403 if the key lacks the permission.
     """
 
-    def access(call: Request) -> KeyHolder:
-        return _with_permission(_key_holder(call), policy)
+    def access(request: Request) -> KeyHolder:
+        return _with_permission(_key_holder(request), policy)
 
     return access
 
 
-def require_any_key(call: Request) -> KeyHolder:
+def require_any_key(request: Request) -> KeyHolder:
     """Return the caller by its key, which needs no permission. Raise Problem 401."""
-    return _key_holder(call)
+    return _key_holder(request)
 
 
 @cache
@@ -68,10 +68,10 @@ def require_key_or_local(policy: str) -> Callable[[Request], KeyHolder | None]:
     The access returns None for the latter. It raises Problem 401 and 403.
     """
 
-    def access(call: Request) -> KeyHolder | None:
-        has_key = bool(call.environ.get("HTTP_AUTHORIZATION"))
-        if has_key or not is_from_this_machine(call.environ, call.settings):
-            return _with_permission(_key_holder(call), policy)
+    def access(request: Request) -> KeyHolder | None:
+        has_key = bool(request.environ.get("HTTP_AUTHORIZATION"))
+        if has_key or not is_from_this_machine(request.environ, request.settings):
+            return _with_permission(_key_holder(request), policy)
         return None
 
     return access
@@ -88,21 +88,21 @@ def check_permission(holder: KeyHolder, policy: str) -> None:
         raise Problem(HTTPStatus.FORBIDDEN, "missing-permission", detail, members=members)
 
 
-def require_local_or_operator(call: Request) -> None:
+def require_local_or_operator(request: Request) -> None:
     """Admit a monitor with METRICS_TOKEN, the operator who is logged in, and programs on this machine.
 
     Raise Problem 401.
     """
-    if not may_see_details(call):
+    if not may_see_details(request):
         detail = "this call needs the header Authorization: Bearer METRICS_TOKEN, or the operator's login"
         raise _unauthorized(detail, "Bearer")
 
 
-def may_see_details(call: Request) -> bool:
+def may_see_details(request: Request) -> bool:
     """Return whether the caller may read the figures and problems of this installation."""
-    has_cookie = call.cookie(cookie_name(SESSION, call.settings)) is not None
-    is_operator = has_cookie and call.settings.operator_password is not None and is_logged_in(call)
-    return is_operator or is_monitor(call.environ, call.settings)
+    has_cookie = request.cookie(cookie_name(SESSION, request.settings)) is not None
+    is_operator = has_cookie and request.settings.operator_password is not None and is_logged_in(request)
+    return is_operator or is_monitor(request.environ, request.settings)
 
 
 def is_monitor(environ: Environ, settings: Settings) -> bool:
@@ -112,101 +112,101 @@ def is_monitor(environ: Environ, settings: Settings) -> bool:
     return has_token or is_from_this_machine(environ, settings)
 
 
-def browser_session(call: Request) -> BrowserSession:
+def browser_session(request: Request) -> BrowserSession:
     """Return the browser that visits the login page. Raise Problem 404 without OPERATOR_PASSWORD."""
-    signer = signer_of(call)
-    signed = call.cookie(cookie_name(BROWSER, call.settings))
+    signer = signer_of(request)
+    signed = request.cookie(cookie_name(BROWSER, request.settings))
     known, stranger = signer.unsign(KNOWN, signed), signer.unsign(STRANGER, signed)
     return BrowserSession(known or stranger or new_id(), is_known=known is not None)
 
 
-def browser_session_form(call: Request) -> BrowserSession:
+def browser_session_form(request: Request) -> BrowserSession:
     """Return the same as `browser_session`, with the form. Raise Problem 403 for a form of another site."""
-    return _with_form(browser_session(call), call)
+    return _with_form(browser_session(request), request)
 
 
-def operator(call: Request) -> BrowserSession:
+def operator(request: Request) -> BrowserSession:
     """Return the operator's session. Raise Problem 401, or 404 as `browser_session` does."""
-    session = _session(call)
+    session = _session(request)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
     return BrowserSession(session, is_known=True)
 
 
-def first_page(call: Request) -> BrowserSession | None:
+def first_page(request: Request) -> BrowserSession | None:
     """Return the operator's session, or None for a visitor of the bare first page.
 
     Raise Problem 401 for a visitor of a filtered list, which only the operator uses.
     """
-    if call.settings.operator_password is None:
+    if request.settings.operator_password is None:
         return None
-    if call.environ.get("QUERY_STRING"):
-        return operator(call)
-    session = _session(call)
+    if request.environ.get("QUERY_STRING"):
+        return operator(request)
+    session = _session(request)
     return None if session is None else BrowserSession(session, is_known=True)
 
 
-def operator_form(call: Request) -> BrowserSession:
+def operator_form(request: Request) -> BrowserSession:
     """Return the same as `operator`, with the form. Raise Problem 403 for a form of another site."""
-    return _with_form(operator(call), call)
+    return _with_form(operator(request), request)
 
 
-def connecting_operator(call: Request) -> BrowserSession:
+def connecting_operator(request: Request) -> BrowserSession:
     """Return the same as `operator`, for the page that a shop's plug-in opens.
 
     Raise Problem 403 without OPERATOR_PASSWORD, because 404 would not help the merchant.
     """
-    if call.settings.operator_password is None:
+    if request.settings.operator_password is None:
         detail = (
             "this page needs the operator's login: set OPERATOR_PASSWORD and start the web server again, or "
             "make a key with manage.py key add, and enter it in your shop"
         )
         raise Problem(HTTPStatus.FORBIDDEN, "no-operator-page", detail)
-    return operator(call)
+    return operator(request)
 
 
-def connecting_operator_form(call: Request) -> BrowserSession:
+def connecting_operator_form(request: Request) -> BrowserSession:
     """Return the same as `connecting_operator`, with the form. Raise Problem 403 as `operator_form` does."""
-    return _with_form(connecting_operator(call), call)
+    return _with_form(connecting_operator(request), request)
 
 
-def check_password(call: Request, password: str) -> None:
+def check_password(request: Request, password: str) -> None:
     """Check the operator's password. After a wrong password, only the same client has to wait.
 
     Raise Problem 403 for a wrong password. Raise Problem 429 during the pause, without a comparison.
     """
-    address = client_address(call.environ)
-    client = call.session.id if call.session.is_known else client_network(address)
+    address = client_address(request.environ)
+    client = request.session.id if request.session.is_known else client_network(address)
     # An attempt during the pause must not take the write lock.
-    wait = retry_after(client, call.now) or _crowd_pause(call)
+    wait = retry_after(client, request.now) or _crowd_pause(request)
     if wait is None:
-        with call.writers.transaction():
-            wait = reserve_attempt(client, call.now)
+        with request.writers.transaction():
+            wait = reserve_attempt(client, request.now)
     if wait is not None:
         raise _too_soon(wait)
-    if not _is_secret(password, call.settings.operator_password):
-        with call.writers.transaction():
-            record_failed_login(address, call.now)
+    if not _is_secret(password, request.settings.operator_password):
+        with request.writers.transaction():
+            record_failed_login(address, request.now)
         log.warning("operator not let in", reason="wrong password", address=address)
         raise Problem(HTTPStatus.FORBIDDEN, "wrong-password", "The password is wrong.")
-    with call.writers.transaction():
+    with request.writers.transaction():
         clear_failures(client)
 
 
-def _crowd_pause(call: Request) -> timedelta | None:
+def _crowd_pause(request: Request) -> timedelta | None:
     """Return the pause that applies while many clients fail, or None.
 
     A client behind a plain TCP forwarder can write X-Forwarded-For itself, and so appear as many clients. A
     browser in which the operator has logged in before does not wait.
     """
-    if call.session.is_known or not is_reported_by_front(call.environ):
+    if request.session.is_known or not is_reported_by_front(request.environ):
         return None
-    return CROWD_PAUSE if is_crowded(call.now) else None
+    return CROWD_PAUSE if is_crowded(request.now) else None
 
 
-def is_logged_in(call: Request) -> bool:
+def is_logged_in(request: Request) -> bool:
     """Return whether the operator is logged in. Raise Problem 404 as `browser_session` does."""
-    return _session(call) is not None
+    return _session(request) is not None
 
 
 def check_seller(seller: Seller, seller_id: str) -> None:
@@ -249,36 +249,36 @@ def _too_soon(wait: timedelta) -> Problem:
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", detail, headers=headers)
 
 
-def _session(call: Request) -> str | None:
+def _session(request: Request) -> str | None:
     """Return the id of the call's session, or None without a valid session."""
-    session = signer_of(call).unsign(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
-    return session if session is not None and session_exists(session, call.now) else None
+    session = signer_of(request).unsign(SESSION, request.cookie(cookie_name(SESSION, request.settings)))
+    return session if session is not None and session_exists(session, request.now) else None
 
 
-def _with_form(session: BrowserSession, call: Request) -> BrowserSession:
-    check_same_origin(call)
-    return replace(session, form=call.form())
+def _with_form(session: BrowserSession, request: Request) -> BrowserSession:
+    check_same_origin(request)
+    return replace(session, form=request.form())
 
 
-def _key_holder(call: Request) -> KeyHolder:
+def _key_holder(request: Request) -> KeyHolder:
     """Return the caller by its key, and store the time of this use. Raise Problem 401."""
-    credentials = call.environ.get("HTTP_AUTHORIZATION", "")
+    credentials = request.environ.get("HTTP_AUTHORIZATION", "")
     if not credentials:
         raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
     match = _KEY.fullmatch(credentials)
-    holder = _holder_of(match[1], call) if match else None
+    holder = _holder_of(match[1], request) if match else None
     if holder is None:
         raise _unauthorized("this key is invalid", 'Bearer error="invalid_token"')
     return holder
 
 
-def _holder_of(key: str, call: Request) -> KeyHolder | None:
+def _holder_of(key: str, request: Request) -> KeyHolder | None:
     key_hash = hash_of(key)
-    found = key_holder(key_hash, call.now)
+    found = key_holder(key_hash, request.now)
     if found is None or not hmac.compare_digest(found.key_hash, key_hash):
         return None
-    if is_use_to_note(found, call.now):
-        call.writers.run_if_free(lambda: note_use(found, call.now))
+    if is_use_to_note(found, request.now):
+        request.writers.run_if_free(lambda: note_use(found, request.now))
     return KeyHolder(found, key)
 
 

@@ -48,14 +48,14 @@ class Signer:
         return itsdangerous.Signer(self.key, salt=kind, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-def signer_of(call: Request) -> Signer:
+def signer_of(request: Request) -> Signer:
     """Return the signer of this installation. Raise Problem 404 without OPERATOR_PASSWORD."""
-    password = call.settings.operator_password
+    password = request.settings.operator_password
     if password is None:
         raise not_found()
     salt = operator_salt()
     if salt is None:
-        with call.writers.transaction():
+        with request.writers.transaction():
             salt = store_operator_salt(secrets.token_bytes(16))
     return Signer(_key(password, salt))
 

@@ -15,24 +15,24 @@ _OUR_SITES = {"same-origin", "none"}
 _BROWSERS = ("Mozilla/", "Opera/")
 
 
-def check_same_origin(call: Request) -> None:
+def check_same_origin(request: Request) -> None:
     """Raise Problem 403 unless one of our pages, or a program that is no browser, made the call.
 
     A browser sends Sec-Fetch-Site over a trustworthy connection, and Origin otherwise. A browser that sends
     neither is older than 2020 and may not support SameSite, so this function refuses it.
     """
-    site, origin = call.header("Sec-Fetch-Site"), call.header("Origin")
+    site, origin = request.header("Sec-Fetch-Site"), request.header("Origin")
     if site is not None:
         is_ours = site in _OUR_SITES
     elif origin is not None:
-        is_ours = _is_our_origin(origin, call)
+        is_ours = _is_our_origin(origin, request)
     else:
-        is_ours = not (call.header("User-Agent") or "").startswith(_BROWSERS)
+        is_ours = not (request.header("User-Agent") or "").startswith(_BROWSERS)
     if not is_ours:
         raise _foreign_form()
 
 
-def _is_our_origin(origin: str, call: Request) -> bool:
+def _is_our_origin(origin: str, request: Request) -> bool:
     """Return whether the origin is PUBLIC_URL's or the request's Host.
 
     Host counts too, because the server behind a proxy may have another port, or no TLS.
@@ -41,7 +41,7 @@ def _is_our_origin(origin: str, call: Request) -> bool:
         netloc = urlsplit(origin).netloc
     except ValueError:
         return False
-    return netloc != "" and netloc in (call.header("Host"), urlsplit(call.settings.public_url).netloc)
+    return netloc != "" and netloc in (request.header("Host"), urlsplit(request.settings.public_url).netloc)
 
 
 def _foreign_form() -> Problem:

@@ -11,20 +11,20 @@ from web.http.responses import HTML, Response
 _SCRIPTS = ("checkout.js", "frame.js")
 
 
-def show(call: Request, reference: str) -> Response:
+def show(request: Request, reference: str) -> Response:
     """GET /i/{id}: the checkout page, which a shop may show in a frame."""
-    return _page(call, reference)
+    return _page(request, reference)
 
 
-def show_method(call: Request, reference: str, payment_method: str) -> Response:
+def show_method(request: Request, reference: str, payment_method: str) -> Response:
     """GET /i/{id}/{payment method}: the same page. At `receipt` it does not redirect."""
-    return _page(call, reference, may_return=payment_method.lower() != "receipt")
+    return _page(request, reference, may_return=payment_method.lower() != "receipt")
 
 
-def show_by_parameter(call: Request) -> Response:
+def show_by_parameter(request: Request) -> Response:
     """GET /invoice?id={id}: the same page. The modal of older plug-ins opens it. Raise Problem 404."""
-    reference = _parameters(call).get("id", "")
-    return _page(call, reference, id=reference)
+    reference = _parameters(request).get("id", "")
+    return _page(request, reference, id=reference)
 
 
 def lead_to_operator(_call: Request, reference: str) -> Response:
@@ -32,14 +32,14 @@ def lead_to_operator(_call: Request, reference: str) -> Response:
     return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"../operator/payments/{reference}"})
 
 
-def _page(call: Request, reference: str, *, may_return: bool = True, **kept: str) -> Response:
-    is_modal = _parameters(call).get("view") == MODAL
+def _page(request: Request, reference: str, *, may_return: bool = True, **kept: str) -> Response:
+    is_modal = _parameters(request).get("view") == MODAL
     if is_modal:
         kept["view"] = MODAL
-    page = render(call, reference, scripts=_SCRIPTS, kept=kept, is_modal=is_modal, may_return=may_return)
+    page = render(request, reference, scripts=_SCRIPTS, kept=kept, is_modal=is_modal, may_return=may_return)
     return framable(page)
 
 
-def _parameters(call: Request) -> Mapping[str, str]:
+def _parameters(request: Request) -> Mapping[str, str]:
     """Return the query's parameters. BTCPay accepts their names in any case."""
-    return {name.lower(): value for name, value in call.page_parameters().items()}
+    return {name.lower(): value for name, value in request.page_parameters().items()}

@@ -25,13 +25,13 @@ _PAGE = template("checkout.tpl")
 MAX_QR_CODES = 512
 
 
-def show(call: Request, reference: str) -> Response:
+def show(request: Request, reference: str) -> Response:
     """GET /pay/{id}: the page, in the language of `lang` or of the browser."""
-    return render(call, reference)
+    return render(request, reference)
 
 
 def render(
-    call: Request,
+    request: Request,
     reference: str,
     *,
     scripts: Sequence[str] = ("checkout.js",),
@@ -44,38 +44,38 @@ def render(
     Links to the same page in another language keep the parameters `kept`. With `may_return` the page
     redirects a customer who has paid to the shop, if the shop wants this.
     """
-    facts = facts_or_404(call, reference)
-    parameters = call.page_parameters()
-    language = language_for(call.header("Accept-Language"), parameters.get("lang"), facts.default_language)
+    facts = facts_or_404(request, reference)
+    parameters = request.page_parameters()
+    language = language_for(request.header("Accept-Language"), parameters.get("lang"), facts.default_language)
     return page(
         _PAGE,
         language,
         network=facts.network,
-        root=relative_root(call.environ[RAW_PATH]),
+        root=relative_root(request.environ[RAW_PATH]),
         scripts=scripts,
         kept=f"{urlencode(kept)}&" if kept else "",
         is_modal=is_modal,
         back=facts.return_url if may_return else None,
-        view=View(facts, language, call.now, call.settings.explorer_url),
+        view=View(facts, language, request.now, request.settings.explorer_url),
         facts=facts,
         is_unfolded=UNFOLD in parameters,
         tag=tag_of(facts.document),
-        now=call.now.isoformat(timespec="milliseconds"),
+        now=request.now.isoformat(timespec="milliseconds"),
         languages=languages().values(),
     )
 
 
-def status(call: Request, reference: str) -> JsonResponse:
+def status(request: Request, reference: str) -> JsonResponse:
     """GET /pay/{id}/status: the fields that the page needs, or 304 if nothing has changed."""
-    return with_etag(call, facts_or_404(call, reference).document)
+    return with_etag(request, facts_or_404(request, reference).document)
 
 
-def qr(call: Request, reference: str) -> Response:
+def qr(request: Request, reference: str) -> Response:
     """GET /pay/{id}/qr.svg: the BIP21 URI of the amount that is payable now.
 
     Raise Problem 410 if no amount is payable, so that no code on a shop's page leads to a second payment.
     """
-    uri = facts_or_404(call, reference).qr_uri
+    uri = facts_or_404(request, reference).qr_uri
     if uri is None:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "this request has no payable amount any more")
     # A shop may show the code on its own page.
@@ -83,9 +83,9 @@ def qr(call: Request, reference: str) -> Response:
     return Response(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
-def facts_or_404(call: Request, reference: str) -> PublicFacts:
+def facts_or_404(request: Request, reference: str) -> PublicFacts:
     """Return the facts of a request. Raise Problem 404."""
-    facts = PublicFacts.read(reference, call.now)
+    facts = PublicFacts.read(reference, request.now)
     if facts is None:
         raise not_found()
     return facts

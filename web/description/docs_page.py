@@ -62,11 +62,11 @@ class OperationDoc:
     responses: tuple[ResponseDoc, ...]
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /docs."""
     # One thread renders the page. Other threads wait for the result instead of rendering it again.
     with _RENDERING:
-        return _rendered(call.settings.public_url)
+        return _rendered(request.settings.public_url)
 
 
 @cache

@@ -65,9 +65,9 @@ _WEBHOOK_HEADERS = (
 )
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /openapi.json."""
-    return Response(HTTPStatus.OK, _encoded(call.settings.public_url), JSON)
+    return Response(HTTPStatus.OK, _encoded(request.settings.public_url), JSON)
 
 
 @cache

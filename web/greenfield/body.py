@@ -26,11 +26,11 @@ _MESSAGES: Mapping[str, str] = MappingProxyType(
 F = TypeVar("F", bound=GreenfieldForm)
 
 
-def read_body(call: Request) -> dict[str, Any]:
+def read_body(request: Request) -> dict[str, Any]:
     """Return the JSON object of the body, or an empty dict for an empty body. Raise Problem."""
-    if int(call.environ.get("CONTENT_LENGTH") or 0) == 0:
+    if int(request.environ.get("CONTENT_LENGTH") or 0) == 0:
         return {}
-    return call.body(LIMITS)
+    return request.body(LIMITS)
 
 
 def member(body: Mapping[str, Any], name: str) -> Any:

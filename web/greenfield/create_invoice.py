@@ -68,36 +68,36 @@ class InvoiceOrder:
         return self.order_id if "redirectURL" in self.options else None
 
 
-def create(call: Request) -> Response:
+def create(request: Request) -> Response:
     """POST /api/v1/stores/{store}/invoices: the new invoice, or the invoice of an equal recent order."""
-    order = _read_order(read_body(call), call)
-    repeated = _repeated(order, call)
+    order = _read_order(read_body(request), request)
+    repeated = _repeated(order, request)
     if repeated is not None:
-        return ok(invoice_as_now(repeated, call.settings))
-    check_request_limits(call.settings, call.now, call.seller.id)
+        return ok(invoice_as_now(repeated, request.settings))
+    check_request_limits(request.settings, request.now, request.seller.id)
     terms = build_terms(
         order,
-        call.seller.id,
-        call.settings,
-        call.now,
-        monitoring_seconds=monitoring_seconds(order.options, call.settings.monitoring_period),
+        request.seller.id,
+        request.settings,
+        request.now,
+        monitoring_seconds=monitoring_seconds(order.options, request.settings.monitoring_period),
         tolerance_percent=tolerance_percent(order.options),
     )
     # The daemon reports InvoiceCreated when it first assesses the request.
-    reassess_at_height = ANY_HEIGHT if webhooks_for([call.seller.id], BTCPAY) else None
-    with call.writers.transaction():
+    reassess_at_height = ANY_HEIGHT if webhooks_for([request.seller.id], BTCPAY) else None
+    with request.writers.transaction():
         if order.checkout_id is not None:
-            lock_order(call.seller.id, order.checkout_id)
-            repeated = _repeated(order, call)
+            lock_order(request.seller.id, order.checkout_id)
+            repeated = _repeated(order, request)
         payment = repeated or store_request(
             terms, checkout=order.options, reassess_at_height=reassess_at_height
         )
     if repeated is None:
         log_request(payment)
-    return ok(invoice_as_now(payment, call.settings))
+    return ok(invoice_as_now(payment, request.settings))
 
 
-def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:
+def _read_order(body: dict[str, Any], request: Request) -> InvoiceOrder:
     """Return the order in a body. Raise Problem 422 with each wrong member."""
     body = respelled(body, _MEMBERS)
     errors: list[FieldError] = []
@@ -129,11 +129,11 @@ def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:
         errors.extend(FieldError(path, sentence) for path, sentence in error.faults)
     if errors:
         raise invalid(errors)
-    lifetime = lifetime_seconds(options, call.settings.payment_expiry)
+    lifetime = lifetime_seconds(options, request.settings.payment_expiry)
     return InvoiceOrder(amount, currency, metadata, options, confirmations_asked(options), lifetime)
 
 
-def _repeated(order: InvoiceOrder, call: Request) -> PaymentRequest | None:
+def _repeated(order: InvoiceOrder, request: Request) -> PaymentRequest | None:
     """Return the invoice of an equal order within REPEAT, to which no money has come, or None.
 
     The metadata must be equal, too, because some shops store a number of the attempt there and compare it
@@ -141,7 +141,7 @@ def _repeated(order: InvoiceOrder, call: Request) -> PaymentRequest | None:
     """
     if order.checkout_id is None:
         return None
-    for found in recent_invoices(call.seller.id, order.checkout_id, call.now, REPEAT):
+    for found in recent_invoices(request.seller.id, order.checkout_id, request.now, REPEAT):
         is_equal = (
             found.amount_fiat == to_plain(order.amount_fiat)
             and found.currency == order.currency

@@ -21,20 +21,20 @@ from web.http.responses import JSON, Response, encoded
 log = structlog.get_logger(__name__)
 
 
-def list_deliveries(call: Request, webhook: str) -> Response:
+def list_deliveries(request: Request, webhook: str) -> Response:
     """GET …/webhooks/{webhook}/deliveries: the last `count` deliveries, the newest first."""
-    count = Query(call).number("count", MAX_LISTED_DELIVERIES, MAX_LISTED_DELIVERIES)
-    return ok([_document(delivery) for delivery in deliveries_of(own_webhook(call, webhook), count)])
+    count = Query(request).number("count", MAX_LISTED_DELIVERIES, MAX_LISTED_DELIVERIES)
+    return ok([_document(delivery) for delivery in deliveries_of(own_webhook(request, webhook), count)])
 
 
-def show(call: Request, webhook: str, delivery: str) -> Response:
+def show(request: Request, webhook: str, delivery: str) -> Response:
     """GET …/deliveries/{delivery}."""
-    return ok(_document(_own_delivery(own_webhook(call, webhook), delivery)))
+    return ok(_document(_own_delivery(own_webhook(request, webhook), delivery)))
 
 
-def request_body(call: Request, webhook: str, delivery: str) -> Response:
+def request_body(request: Request, webhook: str, delivery: str) -> Response:
     """GET …/deliveries/{delivery}/request: the exact bytes that Nodetill sent."""
-    endpoint = own_webhook(call, webhook)
+    endpoint = own_webhook(request, webhook)
     found = _own_delivery(endpoint, delivery)
     body = delivery_body(
         found.message.invoice_event,
@@ -45,16 +45,16 @@ def request_body(call: Request, webhook: str, delivery: str) -> Response:
     return Response(HTTPStatus.OK, body, JSON, CORS)
 
 
-def redeliver(call: Request, webhook: str, delivery: str) -> Response:
+def redeliver(request: Request, webhook: str, delivery: str) -> Response:
     """POST …/deliveries/{delivery}/redeliver: the id of the new delivery, as a JSON string.
 
     The daemon sends the event again. Only the ids of the delivery in its body change. Raise Problem 429.
     """
-    found = _own_delivery(own_webhook(call, webhook), delivery)
+    found = _own_delivery(own_webhook(request, webhook), delivery)
     message: Message = found.message
     if not is_redelivery_pending(message):
-        check_command_limit(call.seller.id)
-        if request_redelivery(message, call.now, call.writers.transaction):
+        check_command_limit(request.seller.id)
+        if request_redelivery(message, request.now, request.writers.transaction):
             log.info("redelivery asked for", webhook=webhook, delivery=found.reference, by="key")
     return Response(HTTPStatus.OK, encoded(message.next_delivery_reference), JSON, CORS)
 

@@ -18,16 +18,16 @@ _MAX_SEARCH_CHARACTERS = 200
 _STATUSES = {status.value.lower(): status for status in InvoiceStatus}
 
 
-def list_invoices(call: Request) -> Response:
+def list_invoices(request: Request) -> Response:
     """GET /api/v1/stores/{store}/invoices: a JSON array of invoices."""
-    query = Query(call)
-    search = _search(query, call.seller.id)
+    query = Query(request)
+    search = _search(query, request.seller.id)
     skip = query.number("skip", 0, _MAX_SKIPPED)
     take = query.number("take", MAX_INVOICES, MAX_INVOICES)
     is_with_methods = query.flag("includePaymentMethods")
-    with bounded_reading(SELLER_SECONDS) if search.text is None else seller_search(call.seller.id):
+    with bounded_reading(SELLER_SECONDS) if search.text is None else seller_search(request.seller.id):
         found = newest_invoices(search, take, skip)
-        documents = invoice_documents(found, call.settings, is_with_methods=is_with_methods)
+        documents = invoice_documents(found, request.settings, is_with_methods=is_with_methods)
     return ok(documents)
 
 

@@ -11,13 +11,13 @@ from web.http.responses import Response
 log = structlog.get_logger(__name__)
 
 
-def current(call: Request) -> Response:
+def current(request: Request) -> Response:
     """GET /api/v1/api-keys/current: exactly the permissions of the key, each with the store.
 
     Plug-ins compare this list with the permissions that they asked for. The response repeats the key from the
     call, because the database stores only the key's hash.
     """
-    holder = call.key_holder
+    holder = request.key_holder
     document = {
         "apiKey": holder.key,
         "label": holder.api_key.label or "",
@@ -26,11 +26,11 @@ def current(call: Request) -> Response:
     return ok(document)
 
 
-def revoke_current(call: Request) -> Response:
+def revoke_current(request: Request) -> Response:
     """DELETE /api/v1/api-keys/current: revoke the key. 200 without a body."""
-    key = call.key_holder.api_key
-    with call.writers.transaction():
-        is_revoked = revoke(key, call.now)
+    key = request.key_holder.api_key
+    with request.writers.transaction():
+        is_revoked = revoke(key, request.now)
     if is_revoked:
-        log.info("key revoked", key=key.reference, seller=call.seller.id, by="key")
+        log.info("key revoked", key=key.reference, seller=request.seller.id, by="key")
     return empty()

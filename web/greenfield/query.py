@@ -19,8 +19,8 @@ _BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": F
 class Query:
     """The parameters of a query. Each method takes a name in lower case. Unknown names have no effect."""
 
-    def __init__(self, call: Request) -> None:
-        raw = call.environ.get("QUERY_STRING", "").encode("latin-1")
+    def __init__(self, request: Request) -> None:
+        raw = request.environ.get("QUERY_STRING", "").encode("latin-1")
         try:
             pairs = parse_qsl(
                 raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS

@@ -31,9 +31,9 @@ def _in_store(method: str, path: str, policy: str, handler: Handler) -> Route:
     """Return the route of a call on a store. Any other store gets 403, also if it does not exist."""
 
     @wraps(handler)
-    def serve(call: Request, store: str, **parts: str) -> Response:
-        check_store(call.key_holder, store, policy)
-        return handler(call, **parts)
+    def serve(request: Request, store: str, **parts: str) -> Response:
+        check_store(request.key_holder, store, policy)
+        return handler(request, **parts)
 
     return method, f"{_STORE}{path}", require_key(policy), serve
 
@@ -42,9 +42,9 @@ def _without_store(method: str, path: str, policy: str, handler: Handler) -> Rou
     """Return the route of a call without a store. A missing object gets 403, as in BTCPay."""
 
     @wraps(handler)
-    def serve(call: Request, **parts: str) -> Response:
+    def serve(request: Request, **parts: str) -> Response:
         try:
-            return handler(call, **parts)
+            return handler(request, **parts)
         except Problem as problem:
             if problem.status == HTTPStatus.NOT_FOUND and len(parts) == 1:
                 raise no_access(policy) from problem

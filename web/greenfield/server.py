@@ -16,17 +16,17 @@ BTCPAY_VERSION = "2.3.1"
 _OUTAGE = timedelta(minutes=5)
 
 
-def health(call: Request) -> Response:
+def health(request: Request) -> Response:
     """GET /api/v1/health: whether the daemon can see payments now."""
-    return ok({"synchronized": is_synchronized(daemon_report(), call)})
+    return ok({"synchronized": is_synchronized(daemon_report(), request)})
 
 
-def info(call: Request) -> Response:
+def info(request: Request) -> Response:
     """GET /api/v1/server/info, without a call of bitcoind, because shops request it for each page."""
     report = daemon_report()
     height = report.assessed_height
     node_height = height if report.node_height is None else report.node_height
-    synchronized = is_synchronized(report, call)
+    synchronized = is_synchronized(report, request)
     node = {
         "headers": node_height,
         "blocks": node_height,
@@ -49,7 +49,7 @@ def info(call: Request) -> Response:
     return ok(document)
 
 
-def is_synchronized(report: DaemonReport, call: Request) -> bool:
+def is_synchronized(report: DaemonReport, request: Request) -> bool:
     """Return whether the daemon runs and has read the node's chain, except for the newest blocks.
 
     If the result is false, shops hide the payment option. During a restart of bitcoind the daemon does not
@@ -57,9 +57,9 @@ def is_synchronized(report: DaemonReport, call: Request) -> bool:
     old.
     """
     heartbeat_at, looked_at = report.heartbeat_at, report.complete_look_at
-    if heartbeat_at is None or call.now - heartbeat_at > timedelta(seconds=SILENCE_SECONDS):
+    if heartbeat_at is None or request.now - heartbeat_at > timedelta(seconds=SILENCE_SECONDS):
         return False
     if report.node_height is not None:
         return bool(report.node_height - report.assessed_height <= BLOCKS_BEHIND)
-    longest = timedelta(seconds=call.settings.reconcile_interval) + _OUTAGE
-    return looked_at is not None and call.now - looked_at <= longest
+    longest = timedelta(seconds=request.settings.reconcile_interval) + _OUTAGE
+    return looked_at is not None and request.now - looked_at <= longest

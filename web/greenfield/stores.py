@@ -20,26 +20,26 @@ _REFUND_DAYS = 30
 _RECEIPT: Mapping[str, Any] = {"enabled": True, "showQR": None, "showPayments": None}
 
 
-def list_stores(call: Request) -> Response:
+def list_stores(request: Request) -> Response:
     """GET /api/v1/stores: the key's store, as a list of one."""
-    return ok([_document(call)])
+    return ok([_document(request)])
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /api/v1/stores/{store}."""
-    return ok(_document(call))
+    return ok(_document(request))
 
 
-def list_payment_methods(call: Request) -> Response:
+def list_payment_methods(request: Request) -> Response:
     """GET /api/v1/stores/{store}/payment-methods: on-chain bitcoin alone.
 
     Raise Problem 403 for `includeConfig` without the permission to change the store.
     """
-    query = Query(call)
+    query = Query(request)
     query.flag("onlyEnabled")
     is_with_config = query.flag("includeConfig")
     if is_with_config:
-        check_permission(call.key_holder, MODIFY_STORE)
+        check_permission(request.key_holder, MODIFY_STORE)
     return ok([_method(is_with_config=is_with_config)])
 
 
@@ -71,8 +71,8 @@ def _method(*, is_with_config: bool) -> dict[str, Any]:
     return {"paymentMethodId": ON_CHAIN, "enabled": True, **({"config": {}} if is_with_config else {})}
 
 
-def _document(call: Request) -> dict[str, Any]:
-    settings, seller = call.settings, call.seller
+def _document(request: Request) -> dict[str, Any]:
+    settings, seller = request.settings, request.seller
     return {
         "id": seller.id,
         "name": seller.name or seller.id,

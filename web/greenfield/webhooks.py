@@ -25,64 +25,70 @@ from web.http.responses import Problem, Response
 log = structlog.get_logger(__name__)
 
 
-def create(call: Request) -> Response:
+def create(request: Request) -> Response:
     """POST /api/v1/stores/{store}/webhooks: the new endpoint. Only this response has its secret."""
-    form = read_members(WebhookForm, read_body(call))
-    seller_id = call.seller.id
+    form = read_members(WebhookForm, read_body(request))
+    seller_id = request.seller.id
     if len(endpoints_of(seller_id)) >= MAX_WEBHOOKS:
         raise wrong("url", f"a store has at most {MAX_WEBHOOKS} webhooks; delete one that is not in use")
-    with call.writers.transaction():
+    with request.writers.transaction():
         webhook, secret = add_webhook(
-            seller_id, BTCPAY, form.url, call.now, secret=form.secret or None, set_by=API_KEY, **form.settings
+            seller_id,
+            BTCPAY,
+            form.url,
+            request.now,
+            secret=form.secret or None,
+            set_by=API_KEY,
+            **form.settings,
         )
     log.info("webhook added", seller=seller_id, webhook=webhook.reference, by="key")
     return ok({**_document(webhook), "secret": secret})
 
 
-def list_webhooks(call: Request) -> Response:
+def list_webhooks(request: Request) -> Response:
     """GET /api/v1/stores/{store}/webhooks: all endpoints, the oldest first."""
-    return ok([_document(webhook) for webhook in endpoints_of(call.seller.id, BTCPAY)])
+    return ok([_document(webhook) for webhook in endpoints_of(request.seller.id, BTCPAY)])
 
 
-def show(call: Request, webhook: str) -> Response:
+def show(request: Request, webhook: str) -> Response:
     """GET /api/v1/stores/{store}/webhooks/{webhook}."""
-    return ok(_document(own_webhook(call, webhook)))
+    return ok(_document(own_webhook(request, webhook)))
 
 
-def update(call: Request, webhook: str) -> Response:
+def update(request: Request, webhook: str) -> Response:
     """PUT /api/v1/stores/{store}/webhooks/{webhook}: the changed endpoint.
 
     A body without a secret keeps the old secret. An address that a key sets must be public.
     """
-    found = own_webhook(call, webhook)
-    form = read_members(WebhookForm, read_body(call))
+    found = own_webhook(request, webhook)
+    form = read_members(WebhookForm, read_body(request))
     changes: dict[str, Any] = {**form.settings}
     if form.url != found.url:
         changes |= {"url": form.url, "set_by": API_KEY}
     if form.secret:
         changes["btcpay_secret"] = form.secret
-    with call.writers.transaction():
+    with request.writers.transaction():
         is_there = update_webhook(found, **changes)
     if not is_there:
         raise _no_webhook()
-    log.info("webhook changed", seller=call.seller.id, webhook=found.reference, by="key")
-    return show(call, webhook)
+    log.info("webhook changed", seller=request.seller.id, webhook=found.reference, by="key")
+    return show(request, webhook)
 
 
-def remove(call: Request, webhook: str) -> Response:
+def remove(request: Request, webhook: str) -> Response:
     """DELETE /api/v1/stores/{store}/webhooks/{webhook}: 200 without a body."""
-    found = own_webhook(call, webhook)
-    with call.writers.transaction():
-        is_removed = remove_webhook(found, call.now)
+    found = own_webhook(request, webhook)
+    with request.writers.transaction():
+        is_removed = remove_webhook(found, request.now)
     if is_removed:
-        log.info("webhook removed", seller=call.seller.id, webhook=found.reference, by="key")
+        log.info("webhook removed", seller=request.seller.id, webhook=found.reference, by="key")
     return empty()
 
 
-def own_webhook(call: Request, reference: str) -> Webhook:
+def own_webhook(request: Request, reference: str) -> Webhook:
     """Return the caller's endpoint with this id. Raise Problem 404."""
     webhook = webhook_by_reference(reference)
-    if webhook is None or webhook.seller_id != call.seller.id or webhook.kind != BTCPAY:
+    if webhook is None or webhook.seller_id != request.seller.id or webhook.kind != BTCPAY:
         raise _no_webhook()
     return webhook
 

@@ -12,12 +12,12 @@ from web.http.responses import JsonResponse, encoded, json_response
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def with_etag(call: Request, document: Mapping[str, Any]) -> JsonResponse:
+def with_etag(request: Request, document: Mapping[str, Any]) -> JsonResponse:
     """Return 200 with the document, or 304 if the caller has it."""
     tag = tag_of(document)
     # The client may store the document, but must revalidate it before each use.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    status = HTTPStatus.NOT_MODIFIED if _has_tag(call.header("If-None-Match"), tag) else HTTPStatus.OK
+    status = HTTPStatus.NOT_MODIFIED if _has_tag(request.header("If-None-Match"), tag) else HTTPStatus.OK
     return json_response(status, document, headers)
 
 

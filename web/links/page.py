@@ -34,18 +34,18 @@ _WORDS: Mapping[int, str] = MappingProxyType(
 )
 
 
-def show(call: Request, reference: str) -> Response:
+def show(request: Request, reference: str) -> Response:
     """GET /l/{id}: the page, in the language of `lang` or of the browser. It makes no request."""
-    language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
-    return link_page(call, public_link(reference), language)
+    language = language_for(request.header("Accept-Language"), request.page_parameters().get("lang"))
+    return link_page(request, public_link(reference), language)
 
 
-def qr(call: Request, reference: str) -> Response:
+def qr(request: Request, reference: str) -> Response:
     """GET /l/{id}/qr.svg: a QR code with the address of the link's page."""
     link = public_link(reference).link
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
-    url = link_url(link.reference, call.settings.public_url)
+    url = link_url(link.reference, request.settings.public_url)
     return Response(HTTPStatus.OK, qr_svg(url), SVG, headers)
 
 
@@ -59,7 +59,7 @@ def public_link(reference: str) -> PublicLink:
 
 
 def link_page(
-    call: Request, public: PublicLink, language: Language, error: WrongAmount | None = None
+    request: Request, public: PublicLink, language: Language, error: WrongAmount | None = None
 ) -> Response:
     """Return the page of a link. Show `error` at the field for the amount."""
     with snapshot():
@@ -71,9 +71,9 @@ def link_page(
         status=HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         headers={"Content-Security-Policy": POLICY_WITH_FORMS},
         network=known_network(),
-        view=LinkView(public, facts, earlier, language, call.now, error),
-        url=link_url(public.link.reference, call.settings.public_url),
-        root=relative_root(call.environ[RAW_PATH]),
+        view=LinkView(public, facts, earlier, language, request.now, error),
+        url=link_url(public.link.reference, request.settings.public_url),
+        root=relative_root(request.environ[RAW_PATH]),
         languages=languages().values(),
     )
 

@@ -32,35 +32,35 @@ log = structlog.get_logger(__name__)
 _UNDERWAY = (Status.NEW, Status.UNDERPAID)
 
 
-def pay(call: Request, reference: str) -> Response:
+def pay(request: Request, reference: str) -> Response:
     """POST /l/{id}/pay: 303 to the checkout page of a request. Raise Problem 429 or 503.
 
     The form needs no secret. The page is public, so a form of another site can do no more than a visitor.
     """
     # This page sends its language in the query. A form of another site may send it as a field.
-    form = {**call.page_parameters(), **call.form()}
+    form = {**request.page_parameters(), **request.form()}
     public = public_link(reference)
     link = public.link
     payment = request_to_show(link)
     if payment is None:
         if public.is_closed:
-            return _see_other(call, f"l/{reference}", form)
-        check_link_limits(link, call.settings, call.now)
-        language = language_for(call.header("Accept-Language"), form.get("lang"))
+            return _see_other(request, f"l/{reference}", form)
+        check_link_limits(link, request.settings, request.now)
+        language = language_for(request.header("Accept-Language"), form.get("lang"))
         try:
-            chosen = read_choice(link, form, language, call.settings, call.now)
+            chosen = read_choice(link, form, language, request.settings, request.now)
         except WrongAmount as error:
-            return link_page(call, public, language, error=error)
-        payment = _make_or_find(call, link, chosen)
+            return link_page(request, public, language, error=error)
+        payment = _make_or_find(request, link, chosen)
     if payment is None:
-        return _see_other(call, f"l/{reference}", form)
-    return _see_other(call, f"pay/{payment.reference}", form)
+        return _see_other(request, f"l/{reference}", form)
+    return _see_other(request, f"pay/{payment.reference}", form)
 
 
-def back(call: Request, reference: str) -> Response:
+def back(request: Request, reference: str) -> Response:
     """GET /l/{id}/pay: 303 to the page of the link. Only a press of "Pay" makes a request."""
     public_link(reference)
-    return _see_other(call, f"l/{reference}", call.page_parameters())
+    return _see_other(request, f"l/{reference}", request.page_parameters())
 
 
 def request_to_show(link: Link) -> PaymentRequest | None:
@@ -80,22 +80,22 @@ def request_to_show(link: Link) -> PaymentRequest | None:
     return next((row for row in newest_requests(link, 1) if Status(row.status) in _UNDERWAY), None)
 
 
-def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
+def _make_or_find(request: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
     """Make a request, or return the request that another call has just made.
 
     Return None if the link was closed meanwhile, or if the money that decided its amount is gone.
     """
-    with call.writers.transaction():
+    with request.writers.transaction():
         lock_links()
         link = get_row(Link, link.id)
         payment = request_to_show(link)
         if payment is not None or link.closed_at is not None:
             return payment
-        check_link_limits(link, call.settings, call.now)
-        form = _form_of(link, chosen, call.settings, call.now)
+        check_link_limits(link, request.settings, request.now)
+        form = _form_of(link, chosen, request.settings, request.now)
         if form is None:
             return None
-        terms = build_terms(form, link.seller_id, call.settings, call.now)
+        terms = build_terms(form, link.seller_id, request.settings, request.now)
         payment = store_request(terms, link_id=link.id)
     log_request(payment)
     log.info("link pressed", link=link.reference, payment=payment.reference)
@@ -124,8 +124,8 @@ def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: dateti
     )
 
 
-def _see_other(call: Request, path: str, given: dict[str, str]) -> Response:
+def _see_other(request: Request, path: str, given: dict[str, str]) -> Response:
     """Redirect to another public page, in the language that the payer has chosen."""
     query = f"?{urlencode({'lang': given['lang']})}" if given.get("lang") else ""
-    location = f"{relative_root(call.environ[RAW_PATH])}{path}{query}"
+    location = f"{relative_root(request.environ[RAW_PATH])}{path}{query}"
     return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})

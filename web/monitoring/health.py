@@ -31,18 +31,18 @@ Problems = list[tuple[str, str]]
 """For each problem: the affected part of Nodetill, and a line with the problem and its cure."""
 
 
-def health(call: Request) -> JsonResponse:
+def health(request: Request) -> JsonResponse:
     """GET /health: 200, or 503 with the problems. Ages are in seconds.
 
     The lines may name hosts, wallets and blocks, so the public receives only the names of affected parts.
     """
-    found, findings = _look(call)
-    return _response(found, findings, is_full=may_see_details(call))
+    found, findings = _look(request)
+    return _response(found, findings, is_full=may_see_details(request))
 
 
-def look(call: Request) -> tuple[list[str], HealthFindings]:
+def look(request: Request) -> tuple[list[str], HealthFindings]:
     """Return a line for each problem, and the figures."""
-    found, findings = _look(call)
+    found, findings = _look(request)
     return [line for _, line in found], findings
 
 
@@ -59,10 +59,10 @@ def unreadable(environ: Environ, settings: Settings) -> JsonResponse:
     return _response(found, findings, is_full=is_monitor(environ, settings))
 
 
-def _look(call: Request) -> tuple[Problems, HealthFindings]:
+def _look(request: Request) -> tuple[Problems, HealthFindings]:
     with snapshot():
-        findings = figures(call.now)
-        return list(problems(call.settings, call.now, findings)), findings
+        findings = figures(request.now)
+        return list(problems(request.settings, request.now, findings)), findings
 
 
 def _response(found: Problems, findings: HealthFindings, *, is_full: bool) -> JsonResponse:

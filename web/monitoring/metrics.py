@@ -32,16 +32,16 @@ _OUTCOMES = ("delivered", "delayed", "given up")
 _TOPICS = ("rawtx", "hashblock")
 
 
-def metrics(call: Request) -> Response:
+def metrics(request: Request) -> Response:
     """GET /metrics: the metrics in the text format of Prometheus."""
     with snapshot():
         families = [
-            *_of_installation(call),
+            *_of_installation(request),
             *_of_payments(),
             *_of_links(),
             *_of_chain(),
             *_of_outbox(),
-            *_of_prices(call),
+            *_of_prices(request),
         ]
         families += _of_daemon(daemon_report())
     return Response(HTTPStatus.OK, generate_latest(_Collected(families)), PROMETHEUS)
@@ -57,14 +57,14 @@ class _Collected:
         return self._families
 
 
-def _of_installation(call: Request) -> Iterator[Metric]:
+def _of_installation(request: Request) -> Iterator[Metric]:
     build = {
         "version": VERSION,
         "schema": statistics.schema_version(),
         "database": "sqlite" if is_sqlite() else "postgresql",
     }
     yield _gauge("build_info", "Version, schema and database of this Nodetill", [(build, 1)])
-    faults = list(problems(call.settings, call.now, figures(call.now)))
+    faults = list(problems(request.settings, request.now, figures(request.now)))
     yield _gauge("problems", "Problems that /health reports", [({}, len(faults))])
     free = [({"wallet": name}, count) for name, count in free_addresses().items()]
     yield _gauge("free_addresses", "Free addresses for new requests, of each wallet in use", free)
@@ -107,10 +107,10 @@ def _of_outbox() -> Iterator[Metric]:
     yield _gauge("outbox_undeliverable_messages", "Messages that were given up", [({}, given_up)])
 
 
-def _of_prices(call: Request) -> Iterator[Metric]:
+def _of_prices(request: Request) -> Iterator[Metric]:
     fetched = [({"source": source}, at) for source, at in statistics.rates_fetched_at().items()]
     yield _time("rate", "When the rate source last returned rates", fetched)
-    priced = [({"currency": p.currency}, p.fetched_at) for p in prices_now(call.settings, call.now)]
+    priced = [({"currency": p.currency}, p.fetched_at) for p in prices_now(request.settings, request.now)]
     yield _time("price", "When the price for new requests was fetched", priced)
 
 

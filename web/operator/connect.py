@@ -38,51 +38,53 @@ GRANT = "grant:"
 """The beginning of the name of a field that grants a permission."""
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /api-keys/authorize: the shop's request, and the form that approves it."""
-    return _form(call, call.environ.get("QUERY_STRING", ""))
+    return _form(request, request.environ.get("QUERY_STRING", ""))
 
 
-def approve(call: Request) -> Response:
+def approve(request: Request) -> Response:
     """POST /api-keys/authorize: make the key, and return the page that sends it to the shop.
 
     Return the form again with 422 for a wrong input. Raise Problem 403 for a form of another session.
     """
-    form = call.session.form
+    form = request.session.form
     query = form.get("query", "")
-    if not _is_approval(call, query, form.get("token", "")):
+    if not _is_approval(request, query, form.get("token", "")):
         raise Problem(HTTPStatus.FORBIDDEN, "foreign-form", "this form is too old; begin again in your shop")
     wanted = Authorization.read(query_pairs(query))
     permissions = _granted(wanted, form)
     if fault := _fault(wanted, permissions, form):
-        return _form(call, query, fault)
+        return _form(request, query, fault)
     is_new = form["seller"] == NEW_SELLER
     seller_id = form["new_seller"].strip() if is_new else form["seller"]
     name, support = read_contact(form) if is_new else ("", None)
     try:
-        with call.writers.transaction():
+        with request.writers.transaction():
             if is_new:
-                Seller.insert(id=seller_id, name=name, support=support, created_at=call.now).execute()
-            key, text = add_key(seller_id, call.now, label=wanted.label, permissions=permissions, by=BY_PAGE)
+                Seller.insert(id=seller_id, name=name, support=support, created_at=request.now).execute()
+            key, text = add_key(
+                seller_id, request.now, label=wanted.label, permissions=permissions, by=BY_PAGE
+            )
     except peewee.IntegrityError:
         # Another call with the same form has made the seller at the same moment.
-        return _form(call, query, _taken(seller_id))
+        return _form(request, query, _taken(seller_id))
     if is_new:
         log.info("seller added", seller=seller_id, by="operator")
     log_new_key(key)
     if wanted.target is not None:
         log.info("key sent to shop", key=key.reference, seller=seller_id, host=wanted.target.host)
-    return _handover(call, wanted, key, text)
+    return _handover(request, wanted, key, text)
 
 
-def _form(call: Request, query: str, fault: str | None = None) -> Response:
+def _form(request: Request, query: str, fault: str | None = None) -> Response:
     wanted = Authorization.read(query_pairs(query))
-    form = call.session.form
+    form = request.session.form
     with snapshot():
         sellers = present_sellers()
         return operator_page(
             _PAGE,
-            call,
+            request,
             status=HTTPStatus.UNPROCESSABLE_ENTITY if fault or wanted.obstacle else HTTPStatus.OK,
             wanted=wanted,
             fault=fault or wanted.obstacle,
@@ -95,23 +97,23 @@ def _form(call: Request, query: str, fault: str | None = None) -> Response:
             new_support=form.get("support", ""),
             most_name=MAX_NAME_CHARACTERS,
             query=query,
-            token=signer_of(call).sign(_APPROVAL, _digest(call, query)),
-            address=call.settings.public_url,
+            token=signer_of(request).sign(_APPROVAL, _digest(request, query)),
+            address=request.settings.public_url,
             command=manage_command(),
         )
 
 
-def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> Response:
+def _handover(request: Request, wanted: Authorization, key: ApiKey, text: str) -> Response:
     """Return the page that sends the key to the shop, or that shows the key if the shop gave no address."""
     page = operator_page(
         _HANDOVER,
-        call,
+        request,
         target=wanted.target,
         seller_id=key.seller_id,
         api_key=text,
         # PHP reads a list only from names with brackets.
         permissions=[f"{each}:{key.seller_id}" for each in key.permissions],
-        address=call.settings.public_url,
+        address=request.settings.public_url,
     )
     if wanted.target is None:
         return page
@@ -121,14 +123,14 @@ def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> R
     return replace(page, headers={**page.headers, **ours})
 
 
-def _is_approval(call: Request, query: str, token: str) -> bool:
+def _is_approval(request: Request, query: str, token: str) -> bool:
     """Return whether a page of this session has shown exactly this request."""
-    approved = signer_of(call).unsign(_APPROVAL, token)
-    return approved is not None and hmac.compare_digest(approved, _digest(call, query))
+    approved = signer_of(request).unsign(_APPROVAL, token)
+    return approved is not None and hmac.compare_digest(approved, _digest(request, query))
 
 
-def _digest(call: Request, query: str) -> str:
-    return hashlib.sha256(f"{call.session.id} {query}".encode()).hexdigest()
+def _digest(request: Request, query: str) -> str:
+    return hashlib.sha256(f"{request.session.id} {query}".encode()).hexdigest()
 
 
 def _granted(wanted: Authorization, form: Mapping[str, str]) -> tuple[str, ...]:

@@ -39,15 +39,15 @@ COLUMNS = (
 """`received_fiat` is the received money at the price of the request."""
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/payments.csv: all requests that match the filters of the list, newest first."""
     given = {
         name: value
-        for name, value in filled_in(call, OperatorFilters).items()
+        for name, value in filled_in(request, OperatorFilters).items()
         if name not in ("cursor", "newer")
     }
     filters = read_form(OperatorFilters, given)
-    return csv_file(f"payments-{call.now:%Y-%m-%d}.csv", _lines(filters))
+    return csv_file(f"payments-{request.now:%Y-%m-%d}.csv", _lines(filters))
 
 
 def csv_file(name: str, lines: Iterator[bytes]) -> Response:

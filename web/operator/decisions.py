@@ -40,21 +40,21 @@ class Notice:
     undo_at: str | None = None
 
 
-def accept(call: Request, reference: str) -> Response:
+def accept(request: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/accept: request that the daemon counts late money, as the API does."""
-    queue_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
-    return _back(call, _page_of(reference))
+    queue_acceptance(request, payment_or_404(reference), DecidedBy.PAGE)
+    return _back(request, _page_of(reference))
 
 
-def cancel(call: Request, reference: str) -> Response:
+def cancel(request: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/cancel: request that the daemon cancels the payment, as the API does."""
-    queue_cancellation(call, payment_or_404(reference), by=_OPERATOR)
-    return see_other(_page_of(reference), call)
+    queue_cancellation(request, payment_or_404(reference), by=_OPERATOR)
+    return see_other(_page_of(reference), request)
 
 
-def mark_settled(call: Request, reference: str) -> Response:
+def mark_settled(request: Request, reference: str) -> Response:
     """POST /operator/payments/{id}/settle: acknowledge everything that the form showed."""
-    payment, form = payment_or_404(reference), call.session.form
+    payment, form = payment_or_404(reference), request.session.form
     comment = form.get("comment", "").strip()
     if not is_comment(comment):
         message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
@@ -62,35 +62,35 @@ def mark_settled(call: Request, reference: str) -> Response:
     shown = form.get("revision", "")
     # After a second click on the same button the payment is already done. This is no fault.
     is_repeated = shown == str(payment.revision) and not actions_for(payment)
-    if not is_repeated and not _acknowledge(call, [(payment, shown)], comment):
+    if not is_repeated and not _acknowledge(request, [(payment, shown)], comment):
         detail = "this payment has changed since the page was loaded; look at it again, then decide"
         raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
-    return _back(call, _page_of(reference))
+    return _back(request, _page_of(reference))
 
 
-def mark_all_settled(call: Request) -> Response:
+def mark_all_settled(request: Request) -> Response:
     """POST /operator/settle: acknowledge a whole list, except payments that have changed meanwhile."""
-    form = call.session.form
+    form = request.session.form
     found = [(payment_by_reference(name), shown) for name, shown in form.items()]
-    _acknowledge(call, [(payment, shown) for payment, shown in found if payment is not None])
+    _acknowledge(request, [(payment, shown) for payment, shown in found if payment is not None])
     needs = form.get("needs", "")
-    return _back(call, f"?needs={needs}" if needs in list(ActionNeeded) else "")
+    return _back(request, f"?needs={needs}" if needs in list(ActionNeeded) else "")
 
 
-def undo(call: Request) -> Response:
+def undo(request: Request) -> Response:
     """POST /operator/undo: undo the marks that one form made, or the mark on one of its payments."""
-    form = call.session.form
+    form = request.session.form
     only = form.get("payment")
     for decision in _decisions_of(form.get("at", "")):
         if only in (None, decision.payment.reference) and _can_undo(decision):
-            with call.writers.transaction():
-                is_undone = reopen(decision.payment, call.now, DecidedBy.PAGE)
+            with request.writers.transaction():
+                is_undone = reopen(decision.payment, request.now, DecidedBy.PAGE)
             if is_undone:
                 log.info("settlement undone", payment=decision.payment.reference, by=_OPERATOR)
-    return _back(call, "" if only is None else _page_of(only))
+    return _back(request, "" if only is None else _page_of(only))
 
 
-def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Response:
+def redeliver(request: Request, reference: str, event_reference: str, channel: str) -> Response:
     """POST /operator/payments/{id}/events/{event_id}/{channel}: request that the daemon sends it again.
 
     `channel` can also be the reference of one message, because an event may go to several endpoints.
@@ -101,13 +101,13 @@ def redeliver(call: Request, reference: str, event_reference: str, channel: str)
     if not wanted:
         raise not_found()
     for message in wanted:
-        send_again(call, payment, message, by=_OPERATOR)
-    return see_other(_return_path(call, _page_of(reference)), call)
+        send_again(request, payment, message, by=_OPERATOR)
+    return see_other(_return_path(request, _page_of(reference)), request)
 
 
-def notice_of(call: Request) -> Notice | None:
+def notice_of(request: Request) -> Notice | None:
     """Return the line about the decision in the parameter `done`, or None."""
-    at = call.page_parameters().get("done", "")
+    at = request.page_parameters().get("done", "")
     decisions = _decisions_of(at)
     if not decisions:
         return None
@@ -134,13 +134,13 @@ def payment_or_404(reference: str) -> PaymentRequest:
     return payment
 
 
-def _acknowledge(call: Request, listed: Iterable[tuple[PaymentRequest, str]], comment: str = "") -> int:
+def _acknowledge(request: Request, listed: Iterable[tuple[PaymentRequest, str]], comment: str = "") -> int:
     """Acknowledge the open payments that still have the revision on the page. Return their number."""
     unchanged = [p for p, shown in listed if shown == str(p.revision) and actions_for(p)]
     if not unchanged:
         return 0
-    with call.writers.transaction():
-        done = [p for p in unchanged if acknowledge(p, p.revision, call.now, DecidedBy.PAGE, comment)]
+    with request.writers.transaction():
+        done = [p for p in unchanged if acknowledge(p, p.revision, request.now, DecidedBy.PAGE, comment)]
     for payment in done:
         log.info("payment settled", payment=payment.reference, by=_OPERATOR)
     return len(done)
@@ -159,16 +159,16 @@ def _can_undo(decision: Decision) -> bool:
     return decision.kind == DecisionKind.SETTLED and last is not None and last.id == decision.id
 
 
-def _back(call: Request, otherwise: str) -> Response:
+def _back(request: Request, otherwise: str) -> Response:
     """Redirect to the page with the form, which shows a line about this decision."""
-    path = _return_path(call, otherwise)
-    moment = urlencode({"done": Decision.at.db_value(call.now)})
-    return see_other(f"{path}{'&' if '?' in path else '?'}{moment}", call)
+    path = _return_path(request, otherwise)
+    moment = urlencode({"done": Decision.at.db_value(request.now)})
+    return see_other(f"{path}{'&' if '?' in path else '?'}{moment}", request)
 
 
-def _return_path(call: Request, otherwise: str) -> str:
+def _return_path(request: Request, otherwise: str) -> str:
     """Return the path of the page with the form, without a leading slash."""
-    to = call.session.form.get("to")
+    to = request.session.form.get("to")
     return to if to is not None and is_our_path(to) else otherwise
 
 

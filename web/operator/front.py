@@ -10,19 +10,19 @@ from web.operator.layout import is_from_elsewhere, operator_page
 _PAGE = template("front.tpl")
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /: the operator's list. A visitor's page has nothing about this installation.
 
     Without OPERATOR_PASSWORD the page explains to a visitor on this machine how to enable the operator's
     page.
     """
-    if call.caller is not None:
-        return payment_list.show(call)
-    has_password = call.settings.operator_password is not None
+    if request.caller is not None:
+        return payment_list.show(request)
+    has_password = request.settings.operator_password is not None
     return operator_page(
         _PAGE,
-        call,
+        request,
         has_login=has_password,
-        is_setup=not has_password and is_from_this_machine(call.environ, call.settings),
-        reload_at_once=has_password and is_from_elsewhere(call),
+        is_setup=not has_password and is_from_this_machine(request.environ, request.settings),
+        reload_at_once=has_password and is_from_elsewhere(request),
     )

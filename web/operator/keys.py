@@ -53,11 +53,11 @@ CHOICES: Mapping[str, str] = MappingProxyType(
 """The choices of permissions in the form, with their labels."""
 
 
-def section_of(call: Request, seller: Seller) -> dict[str, Any]:
+def section_of(request: Request, seller: Seller) -> dict[str, Any]:
     """Return the values for the template operator_keys.tpl."""
     found = keys_of(seller.id)
     is_stopped = seller.removed_at is not None
-    working = [] if is_stopped else [key for key in found if key.works(call.now)]
+    working = [] if is_stopped else [key for key in found if key.works(request.now)]
     stopped = [key for key in reversed(found) if key not in working]
     return {
         "keys": working,
@@ -70,18 +70,18 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
     }
 
 
-def notice_of(call: Request, seller: Seller) -> Notice | None:
+def notice_of(request: Request, seller: Seller) -> Notice | None:
     """Return the line about the key that was just revoked, or None."""
-    key = key_by_reference(call.page_parameters().get("revoked", ""))
+    key = key_by_reference(request.page_parameters().get("revoked", ""))
     if key is None or key.seller_id != seller.id or key.revoked_at is None:
         return None
     return Notice(f"The key {key.reference} is revoked. It never works again.")
 
 
-def create(call: Request, seller_id: str) -> Response:
+def create(request: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
     seller = seller_that_sells(seller_id)
-    form = call.session.form
+    form = request.session.form
     label = form.get("label", "").strip()
     if not is_label(label):
         message = f"must be one line of at most {MAX_LABEL_CHARACTERS} characters without control characters"
@@ -92,35 +92,35 @@ def create(call: Request, seller_id: str) -> Response:
     if not REFERENCE.fullmatch(reference):
         raise invalid([FieldError("key_id", "is no id of a key; load the page again, then try again")])
     try:
-        with call.writers.transaction():
+        with request.writers.transaction():
             key, api_key = add_key(
-                seller.id, call.now, label=label, permissions=permissions, by=BY_PAGE, reference=reference
+                seller.id, request.now, label=label, permissions=permissions, by=BY_PAGE, reference=reference
             )
     except peewee.IntegrityError as error:
         raise _sent_twice(reference) from error
     log_new_key(key)
     return operator_page(
         _NEW_KEY,
-        call,
+        request,
         seller=seller,
         key=key,
         api_key=api_key,
-        public_url=call.settings.public_url,
+        public_url=request.settings.public_url,
         in_words=in_words,
     )
 
 
-def stop(call: Request, seller_id: str, key_id: str) -> Response:
+def stop(request: Request, seller_id: str, key_id: str) -> Response:
     """POST /operator/sellers/{id}/keys/{key_id}/revoke. Revoking a revoked key is no fault."""
     key = key_by_reference(key_id)
     if key is None or key.seller_id != seller_id:
         raise not_found()
     if key.revoked_at is None:
-        with call.writers.transaction():
-            is_revoked = revoke(key, call.now)
+        with request.writers.transaction():
+            is_revoked = revoke(key, request.now)
         if is_revoked:
             log.info("key revoked", key=key.reference, seller=seller_id, by="operator")
-    return see_other(f"operator/sellers/{seller_id}?revoked={key.reference}", call)
+    return see_other(f"operator/sellers/{seller_id}?revoked={key.reference}", request)
 
 
 def log_new_key(key: ApiKey) -> None:

@@ -40,15 +40,15 @@ _NOTHING_HERE = "no page and no payment has this address; check it, or find the 
 
 
 def operator_page(
-    name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
+    name: SimpleTemplate, request: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Response:
     """Render a template for a request. A band at the top names a test network."""
-    return _filled(name, call.environ, status, {}, {"band": network_mark(known_network()), **values})
+    return _filled(name, request.environ, status, {}, {"band": network_mark(known_network()), **values})
 
 
-def see_other(path: str, call: Request, *cookies: str) -> Response:
+def see_other(path: str, request: Request, *cookies: str) -> Response:
     """Redirect to another page of Nodetill. `path` has no leading slash."""
-    location = f"{root_of(call.environ)}{path}" or "./"
+    location = f"{root_of(request.environ)}{path}" or "./"
     return Response(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
 
 
@@ -70,12 +70,12 @@ def operator_problem_page(problem: JsonResponse, environ: Environ) -> Response:
     return _filled(_PROBLEM, environ, problem.status, problem.headers, words)
 
 
-def is_from_elsewhere(call: Request) -> bool:
+def is_from_elsewhere(request: Request) -> bool:
     """Return whether a link of another site, such as webmail, led here.
 
     The browser then withholds Nodetill's cookies, because they are SameSite=Strict.
     """
-    return call.header("Sec-Fetch-Site") == "cross-site"
+    return request.header("Sec-Fetch-Site") == "cross-site"
 
 
 def root_of(environ: Environ) -> str:

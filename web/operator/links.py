@@ -46,20 +46,20 @@ class OperatorLinkFilters(LinkFilters):
         return LinkSearch(seller_id=self.seller, state=self.state, text=self.q)
 
 
-def show_all(call: Request) -> Response:
+def show_all(request: Request) -> Response:
     """GET /operator/links: all links, newest first, each with the money that it received."""
-    given = filled_in(call, OperatorLinkFilters)
+    given = filled_in(request, OperatorLinkFilters)
     filters = read_form(OperatorLinkFilters, given)
     parameters = {name: value for name, value in given.items() if name != "cursor"}
     search = filters.search()
     with bounded_reading(OPERATOR_SECONDS):
-        page, older = links_page(filters, search, call.now)
-        links = documents_of_links(page, call.settings, call.now)
-        total = link_count(search, call.now, MAX_COUNTED)
+        page, older = links_page(filters, search, request.now)
+        links = documents_of_links(page, request.settings, request.now)
+        total = link_count(search, request.now, MAX_COUNTED)
         sellers = [seller.id for seller in present_sellers()]
     return operator_page(
         _LIST,
-        call,
+        request,
         links=links,
         given=given,
         states=list(LinkState),
@@ -71,25 +71,25 @@ def show_all(call: Request) -> Response:
     )
 
 
-def show(call: Request, reference: str) -> Response:
+def show(request: Request, reference: str) -> Response:
     """GET /operator/links/{id}."""
-    settings = call.settings
+    settings = request.settings
     with snapshot():
         link = link_or_404(reference)
-        document = document_of_link(link, call.settings, call.now)
-        late = late_requests(link, call.now, settings.rate_max_age, settings.rate_spread)
-    is_just_closed = "closed" in call.page_parameters() and document["closed_at"] is not None
+        document = document_of_link(link, request.settings, request.now)
+        late = late_requests(link, request.now, settings.rate_max_age, settings.rate_spread)
+    is_just_closed = "closed" in request.page_parameters() and document["closed_at"] is not None
     notice = Notice("The link is closed. Nobody can pay it any more.") if is_just_closed else None
     is_closable = _is_closable(document)
-    return operator_page(_LINK, call, link=document, late=late, is_closable=is_closable, notice=notice)
+    return operator_page(_LINK, request, link=document, late=late, is_closable=is_closable, notice=notice)
 
 
-def close(call: Request, reference: str) -> Response:
+def close(request: Request, reference: str) -> Response:
     """POST /operator/links/{id}/close: close the link, as the API does."""
     link = link_or_404(reference)
-    if end_link(link, call.now, call.writers.transaction):
+    if end_link(link, request.now, request.writers.transaction):
         log_link("link closed", link, by="operator")
-    return see_other(f"operator/links/{link.reference}?closed=1", call)
+    return see_other(f"operator/links/{link.reference}?closed=1", request)
 
 
 def link_or_404(reference: str) -> Link:

@@ -35,69 +35,69 @@ log = structlog.get_logger(__name__)
 _PAGE = template("login.tpl")
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/login: the form. `to` names the page to open after the login."""
-    to = call.page_parameters().get("to", "")
-    if is_logged_in(call):
-        return see_other(_checked(to), call)
-    return _form(call, to, reload_at_once=is_from_elsewhere(call))
+    to = request.page_parameters().get("to", "")
+    if is_logged_in(request):
+        return see_other(_checked(to), request)
+    return _form(request, to, reload_at_once=is_from_elsewhere(request))
 
 
-def enter(call: Request) -> Response:
+def enter(request: Request) -> Response:
     """POST /operator/login: log in. Else return the form, with 403 for a wrong password, 429 in the pause."""
-    browser, settings = call.session, call.settings
+    browser, settings = request.session, request.settings
     to = browser.form.get("to", "")
     try:
-        check_password(call, browser.form.get("password", ""))
+        check_password(request, browser.form.get("password", ""))
     except Problem as problem:
-        return _form(call, to, problem=problem)
+        return _form(request, to, problem=problem)
     session = new_id()
-    with call.writers.transaction():
-        begin_session(session, call.now, call.now + timedelta(seconds=SESSION_SECONDS))
-    log.info("operator logged in", address=client_address(call.environ))
-    signer = signer_of(call)
+    with request.writers.transaction():
+        begin_session(session, request.now, request.now + timedelta(seconds=SESSION_SECONDS))
+    log.info("operator logged in", address=client_address(request.environ))
+    signer = signer_of(request)
     return see_other(
         _checked(to),
-        call,
+        request,
         cookie(SESSION, signer.sign(SESSION, session), SESSION_SECONDS, settings),
         cookie(BROWSER, signer.sign(KNOWN, browser.id), BROWSER_SECONDS, settings),
     )
 
 
-def leave(call: Request) -> Response:
+def leave(request: Request) -> Response:
     """POST /operator/logout: end the session, also for copies of its cookie."""
-    with call.writers.transaction():
-        end_session(call.session.id)
+    with request.writers.transaction():
+        end_session(request.session.id)
     log.info("operator logged out")
-    return _to_login(call)
+    return _to_login(request)
 
 
-def leave_everywhere(call: Request) -> Response:
+def leave_everywhere(request: Request) -> Response:
     """POST /operator/logout/everywhere: end every session, in this browser and in all others."""
-    with call.writers.transaction():
+    with request.writers.transaction():
         sessions = end_all_sessions()
-    log.info("operator logged out everywhere", sessions=sessions, address=client_address(call.environ))
-    return _to_login(call)
+    log.info("operator logged out everywhere", sessions=sessions, address=client_address(request.environ))
+    return _to_login(request)
 
 
-def _to_login(call: Request) -> Response:
-    return see_other("operator/login", call, cookie(SESSION, "", 0, call.settings))
+def _to_login(request: Request) -> Response:
+    return see_other("operator/login", request, cookie(SESSION, "", 0, request.settings))
 
 
 def _form(
-    call: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None
+    request: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None
 ) -> Response:
-    browser = call.session
+    browser = request.session
     page = operator_page(
         _PAGE,
-        call,
+        request,
         status=problem.status if problem else HTTPStatus.OK,
         to=_checked(to),
         fault=problem.detail if problem else None,
         reload_at_once=reload_at_once,
     )
-    signed = signer_of(call).sign(KNOWN if browser.is_known else STRANGER, browser.id)
-    ours = cookie(BROWSER, signed, BROWSER_SECONDS, call.settings)
+    signed = signer_of(request).sign(KNOWN if browser.is_known else STRANGER, browser.id)
+    ours = cookie(BROWSER, signed, BROWSER_SECONDS, request.settings)
     return replace(page, headers={**page.headers, **(problem.headers if problem else {})}, cookies=(ours,))
 
 

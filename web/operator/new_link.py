@@ -32,34 +32,36 @@ _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BETWEEN_AMOUNTS = re.compile(r"\s*;\s*|,?\s+")
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/links/new: the form. `seller` and `currency` of the query are selected."""
-    return _form(call, preselected(call))
+    return _form(request, preselected(request))
 
 
-def create(call: Request) -> Response:
+def create(request: Request) -> Response:
     """POST /operator/links/new: make the link and redirect to its page, or return the form with errors."""
-    values = call.session.form
+    values = request.session.form
     try:
-        link = _link_by_hand(call, values)
+        link = _link_by_hand(request, values)
     except Problem as problem:
-        return _form(call, values, Refusal.of(problem))
-    return see_other(f"operator/links/{link.reference}", call)
+        return _form(request, values, Refusal.of(problem))
+    return see_other(f"operator/links/{link.reference}", request)
 
 
-def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
+def _link_by_hand(request: Request, values: Mapping[str, str]) -> Link:
     """Make the link of a form. A form that is sent twice makes one link, because it has the link's id.
 
     Raise Problem 422 with the errors of the fields.
     """
     seller_id = values.get("seller_id", "")
-    if seller_id not in choices(call).sellers:
+    if seller_id not in choices(request).sellers:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
     form = read_form(LinkForm, _body(values))
     given = values.get("link_id", "")
     reference = given if LINK_REFERENCE.fullmatch(given) else None
     try:
-        link = make_link(form, seller_id, call.settings, call.now, call.writers.transaction, reference)
+        link = make_link(
+            form, seller_id, request.settings, request.now, request.writers.transaction, reference
+        )
     except peewee.IntegrityError:
         known = link_by_reference(given, seller_id)
         if known is None:
@@ -86,18 +88,18 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     return body
 
 
-def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
-    offered = choices(call)
+def _form(request: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
+    offered = choices(request)
     currency = values.get("currency", "")
     return operator_page(
         _PAGE,
-        call,
+        request,
         status=refusal.status if refusal else HTTPStatus.OK,
         values={**values, "currency": currency if refusal else likely_currency(currency, offered)},
         errors=refusal.by_field if refusal else {},
         fault=refusal.text if refusal else "",
         offered=offered,
         link_id=values.get("link_id") or new_reference("LK"),
-        settings=call.settings,
+        settings=request.settings,
         most_suggested=MAX_SUGGESTED,
     )

@@ -49,28 +49,28 @@ class Refusal:
         return cls(problem.status, errors, "" if errors else problem.detail)
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/new: the form. `seller` and `currency` of the query are selected."""
-    return _form(call, preselected(call))
+    return _form(request, preselected(request))
 
 
-def create(call: Request) -> Response:
+def create(request: Request) -> Response:
     """POST /operator/new: make the request and redirect to its page, or return the form with the errors."""
-    values = call.session.form
+    values = request.session.form
     try:
-        payment = request_by_hand(call, values)
+        payment = request_by_hand(request, values)
     except Problem as problem:
-        return _form(call, values, Refusal.of(problem))
-    return see_other(f"operator/payments/{payment.reference}", call)
+        return _form(request, values, Refusal.of(problem))
+    return see_other(f"operator/payments/{payment.reference}", request)
 
 
-def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
+def request_by_hand(request: Request, values: Mapping[str, str]) -> PaymentRequest:
     """Make the request of a form. A form that is sent twice makes one request.
 
     Raise Problem 422 with the errors of the fields, or 429 or 503 as the API does.
     """
     seller_id = values.get("seller_id", "")
-    if seller_id not in choices(call).sellers:
+    if seller_id not in choices(request).sellers:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
     form = read_form(PaymentForm, _body(values))
     token = values.get("token", "")
@@ -78,10 +78,10 @@ def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
     known = key and payment_by_idempotency_key(seller_id, key)
     if known:
         return known
-    check_request_limits(call.settings, call.now, seller_id)
-    terms = build_terms(form, seller_id, call.settings, call.now)
+    check_request_limits(request.settings, request.now, seller_id)
+    terms = build_terms(form, seller_id, request.settings, request.now)
     try:
-        with call.writers.transaction():
+        with request.writers.transaction():
             payment = store_request(terms, idempotency_key=key)
     except peewee.IntegrityError:
         # Two calls had the same form at the same time, and the database accepted only one of them.
@@ -93,15 +93,15 @@ def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
     return payment
 
 
-def preselected(call: Request) -> dict[str, str]:
+def preselected(request: Request) -> dict[str, str]:
     """Return the seller and the currency in the query of the form's address."""
-    given = call.page_parameters()
+    given = request.page_parameters()
     return {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")}
 
 
-def choices(call: Request) -> Choices:
+def choices(request: Request) -> Choices:
     """Return the sellers that are not removed, and the currencies in which a request can be made now."""
-    priced = [price.currency for price in prices_now(call.settings, call.now)]
+    priced = [price.currency for price in prices_now(request.settings, request.now)]
     return Choices([seller.id for seller in present_sellers()], [*priced, *BITCOIN_UNITS])
 
 
@@ -116,19 +116,19 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
-    offered = choices(call)
+def _form(request: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
+    offered = choices(request)
     currency = values.get("currency", "")
     return operator_page(
         _PAGE,
-        call,
+        request,
         status=refusal.status if refusal else HTTPStatus.OK,
         values={**values, "currency": currency if refusal else likely_currency(currency, offered)},
         errors=refusal.by_field if refusal else {},
         fault=refusal.text if refusal else "",
         offered=offered,
         token=values.get("token") or new_token(),
-        settings=call.settings,
+        settings=request.settings,
     )
 
 

@@ -74,19 +74,19 @@ class Moment:
     comment: str = ""
 
 
-def show(call: Request, reference: str) -> Response:
+def show(request: Request, reference: str) -> Response:
     """GET /operator/payments/{id}."""
-    settings = call.settings
+    settings = request.settings
     with snapshot():
         payment = payment_or_404(reference)
         outputs = outputs_at(payment.address_id)
         document = document_of(payment, settings)
         decisions = decisions_of(payment)
-        late = late_money_of(payment, outputs, call.now, settings.rate_max_age, settings.rate_spread)
+        late = late_money_of(payment, outputs, request.now, settings.rate_max_age, settings.rate_spread)
         moments = _timeline(payment, outputs, decisions)
         return operator_page(
             _PAGE,
-            call,
+            request,
             payment=document,
             revision=payment.revision,
             row=payment,
@@ -94,14 +94,14 @@ def show(call: Request, reference: str) -> Response:
             late=late.sentences() if late else None,
             failed=failed_deliveries([payment])[reference],
             is_accepted=payment.late_accepted_at is not None or is_acceptance_pending(payment),
-            is_cancellable=obstacle(Status(payment.status), payment.expires_at, call.now) is None,
+            is_cancellable=obstacle(Status(payment.status), payment.expires_at, request.now) is None,
             is_cancelling=is_cancellation_pending(payment),
             sent_again=redeliveries_pending(payment),
             moments=moments,
             has_many_endpoints=len(_endpoints(moments)) > 1,
             undo_at=_undo_at(decisions),
-            notice=notice_of(call),
-            is_payable=_is_payable(payment, call.now),
+            notice=notice_of(request),
+            is_payable=_is_payable(payment, request.now),
             is_dropped=any(output.state == DROPPED for output in outputs),
             to=f"operator/payments/{reference}",
             link_to=lambda txid: transaction_url(txid, document["network"], settings.explorer_url),

@@ -105,24 +105,24 @@ class Question:
         return NEEDS[self.need][1]
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /: open decisions and all payments, or the payments that match the filters."""
-    given = filled_in(call, OperatorFilters)
+    given = filled_in(request, OperatorFilters)
     filters = read_form(OperatorFilters, given)
     parameters = {name: value for name, value in given.items() if name not in _PLACES}
     with bounded_reading(OPERATOR_SECONDS):
         page = operator_page_of(filters)
-        rows = _rows(page.rows, call, is_open=filters.needs is not None)
+        rows = _rows(page.rows, request, is_open=filters.needs is not None)
         counts = action_counts()
-        open_questions = [] if given else _questions(call, counts)
+        open_questions = [] if given else _questions(request, counts)
         sellers = [seller.id for seller in Seller.select(Seller.id).order_by(Seller.id)]
         gaps = _gap_lines()
         total = count_of(filters, MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL)
-    problems, findings = look(call)
+    problems, findings = look(request)
     report = daemon_report()
     return operator_page(
         _PAGE,
-        call,
+        request,
         given=given,
         query=urlencode(parameters),
         place=urlencode(given),
@@ -135,7 +135,7 @@ def show(call: Request) -> Response:
         total=total_line(total, len(rows), MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL),
         questions=open_questions,
         decision_count=_in_title(counts),
-        notice=notice_of(call),
+        notice=notice_of(request),
         sellers=sellers,
         statuses=list(Status),
         problems=problems,
@@ -145,7 +145,7 @@ def show(call: Request) -> Response:
         failed_logins=failed_logins(),
         findings=findings,
         is_first_day=not given and not rows,
-        public_url=call.settings.public_url,
+        public_url=request.settings.public_url,
         command=manage_command(),
     )
 
@@ -156,26 +156,26 @@ def _gap_lines() -> list[str]:
     return [line for line in lines if line is not None]
 
 
-def filled_in(call: Request, filters: type[Form]) -> dict[str, str]:
+def filled_in(request: Request, filters: type[Form]) -> dict[str, str]:
     """Return the filters that have a value. A form sends its empty fields too."""
-    given = call.page_parameters()
+    given = request.page_parameters()
     return {name: text for name in filters.model_fields if (text := given.get(name, "").strip())}
 
 
-def _questions(call: Request, counts: Mapping[ActionNeeded, int]) -> list[Question]:
-    return [Question(need, _count(counts[need]), _newest(need, call)) for need in NEEDS if need in counts]
+def _questions(request: Request, counts: Mapping[ActionNeeded, int]) -> list[Question]:
+    return [Question(need, _count(counts[need]), _newest(need, request)) for need in NEEDS if need in counts]
 
 
-def _newest(need: ActionNeeded, call: Request) -> list[Row]:
+def _newest(need: ActionNeeded, request: Request) -> list[Row]:
     page, _ = page_of(read_form(OperatorFilters, {"needs": need.value, "limit": _SHOWN_OF_EACH}))
-    return _rows(page, call, is_open=True)
+    return _rows(page, request, is_open=True)
 
 
-def _rows(page: list[PaymentRequest], call: Request, *, is_open: bool) -> list[Row]:
+def _rows(page: list[PaymentRequest], request: Request, *, is_open: bool) -> list[Row]:
     """Return the rows of a list. `is_open`: they need a decision, so each has what the operator must see."""
     accepted = acceptances_pending(page)
     failed = failed_deliveries(page) if is_open else {}
-    late = _late_sentences(page, call) if is_open else {}
+    late = _late_sentences(page, request) if is_open else {}
     return [
         Row(
             document,
@@ -184,15 +184,15 @@ def _rows(page: list[PaymentRequest], call: Request, *, is_open: bool) -> list[R
             late.get(row.id),
             failed.get(row.reference, ()),
         )
-        for document, row in zip(documents_of(page, call.settings), page, strict=True)
+        for document, row in zip(documents_of(page, request.settings), page, strict=True)
     ]
 
 
-def _late_sentences(page: list[PaymentRequest], call: Request) -> dict[int, str]:
+def _late_sentences(page: list[PaymentRequest], request: Request) -> dict[int, str]:
     outputs = outputs_by_address([row.address_id for row in page])
-    age, spread = call.settings.rate_max_age, call.settings.rate_spread
+    age, spread = request.settings.rate_max_age, request.settings.rate_spread
     found = {
-        row.id: late_money_of(row, outputs.get(row.address_id, ()), call.now, age, spread) for row in page
+        row.id: late_money_of(row, outputs.get(row.address_id, ()), request.now, age, spread) for row in page
     }
     return {row_id: late.sentences() for row_id, late in found.items() if late is not None}
 

@@ -96,15 +96,15 @@ class Chart:
         return decimals_of(amount, self.currency)
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/money: the last `days` days, or the last months or years by `by`."""
-    parameters, today = call.page_parameters(), call.now.date()
+    parameters, today = request.page_parameters(), request.now.date()
     span = _span(parameters, today)
     with bounded_reading(OPERATOR_SECONDS):
         found = totals(span.first, span.last)
     return operator_page(
         _PAGE,
-        call,
+        request,
         charts=_charts(span, found),
         span=span,
         spans=_all_spans(today),
@@ -113,12 +113,12 @@ def show(call: Request) -> Response:
     )
 
 
-def export(call: Request) -> Response:
+def export(request: Request) -> Response:
     """GET /operator/money.csv: the same figures by period, currency and seller, newest first."""
-    span = _span(call.page_parameters(), call.now.date())
+    span = _span(request.page_parameters(), request.now.date())
     with bounded_reading(OPERATOR_SECONDS):
         found = totals(span.first, span.last)
-    return csv_file(f"money-{call.now:%Y-%m-%d}.csv", _lines(span, found))
+    return csv_file(f"money-{request.now:%Y-%m-%d}.csv", _lines(span, found))
 
 
 def _lines(span: Span, found: Mapping[DayOfSeller, Total]) -> Iterator[bytes]:

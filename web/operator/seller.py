@@ -21,30 +21,30 @@ log = structlog.get_logger(__name__)
 _PAGE = template("operator_seller.tpl")
 
 
-def show(call: Request, seller_id: str) -> Response:
+def show(request: Request, seller_id: str) -> Response:
     """GET /operator/sellers/{id}."""
     with snapshot():
         seller = seller_or_404(seller_id)
         return operator_page(
             _PAGE,
-            call,
+            request,
             seller=seller,
-            public_url=call.settings.public_url,
+            public_url=request.settings.public_url,
             most_name=MAX_NAME_CHARACTERS,
-            notice=_notice(call) or keys.notice_of(call, seller) or webhooks.notice_of(call, seller),
-            **keys.section_of(call, seller),
+            notice=_notice(request) or keys.notice_of(request, seller) or webhooks.notice_of(request, seller),
+            **keys.section_of(request, seller),
             **webhooks.section_of(seller),
         )
 
 
-def change(call: Request, seller_id: str) -> Response:
+def change(request: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}: store the name and the support address that customers see."""
     seller = seller_that_sells(seller_id)
-    name, support = read_contact(call.session.form)
-    with call.writers.transaction():
+    name, support = read_contact(request.session.form)
+    with request.writers.transaction():
         Seller.update(name=name, support=support).where(Seller.id == seller.id).execute()
     log.info("seller changed", seller=seller_id, by="operator")
-    return see_other(f"operator/sellers/{seller_id}?changed=1", call)
+    return see_other(f"operator/sellers/{seller_id}?changed=1", request)
 
 
 def seller_or_404(seller_id: str) -> Seller:
@@ -55,7 +55,7 @@ def seller_or_404(seller_id: str) -> Seller:
     return seller
 
 
-def _notice(call: Request) -> Notice | None:
+def _notice(request: Request) -> Notice | None:
     """Return the line about the change that was just made, or None."""
-    is_changed = "changed" in call.page_parameters()
+    is_changed = "changed" in request.page_parameters()
     return Notice("Saved. Customers see the name and the address from now on.") if is_changed else None

@@ -19,16 +19,16 @@ from web.operator.layout import operator_page
 _PAGE = template("operator_sellers.tpl")
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/sellers."""
     with snapshot():
         return operator_page(
             _PAGE,
-            call,
+            request,
             sellers=seller_facts(),
             failed=newest_failed_deliveries(),
             most=MAX_SHOWN,
-            notice=notice_of(call),
+            notice=notice_of(request),
             command=manage_command(),
         )
 

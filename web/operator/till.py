@@ -70,55 +70,55 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """The heading and the sentence of each scene of the checkout page, for the person at the till."""
 
 
-def show(call: Request) -> Response:
+def show(request: Request) -> Response:
     """GET /operator/till: the keypad. `seller` and `currency` of the query are selected."""
-    return _keypad(call, preselected(call))
+    return _keypad(request, preselected(request))
 
 
-def pay(call: Request) -> Response:
+def pay(request: Request) -> Response:
     """POST /operator/till: make a request and redirect to its sale page, or return the keypad with errors."""
-    values = call.session.form
+    values = request.session.form
     try:
-        payment = request_by_hand(call, values)
+        payment = request_by_hand(request, values)
     except Problem as problem:
-        return _keypad(call, values, Refusal.of(problem))
-    return see_other(f"operator/till/{payment.reference}", call)
+        return _keypad(request, values, Refusal.of(problem))
+    return see_other(f"operator/till/{payment.reference}", request)
 
 
-def sale(call: Request, reference: str) -> Response:
+def sale(request: Request, reference: str) -> Response:
     """GET /operator/till/{id}: the QR code over the whole screen, and a tick once the amount is received.
 
     The page follows the payment until it is final, because a double-spend can take back a received payment.
     """
-    facts = facts_or_404(call, reference)
-    view = View(facts, languages()["en"], call.now, call.settings.explorer_url)
+    facts = facts_or_404(request, reference)
+    view = View(facts, languages()["en"], request.now, request.settings.explorer_url)
     # A payment that needs no confirmation is confirmed at once, and a double-spend can still take it back.
     is_in_block = bool(facts.confirmations) or facts.is_closed
     heading, sentence = WORDS["received" if view.scene == "confirmed" and not is_in_block else view.scene]
     return operator_page(
         _SALE,
-        call,
+        request,
         facts=facts,
         is_final=facts.is_final and is_in_block,
         view=view,
         tag=tag_of(facts.document),
-        now=call.now.isoformat(timespec="milliseconds"),
+        now=request.now.isoformat(timespec="milliseconds"),
         heading=view.filled(heading),
         sentence=view.filled(sentence),
-        worth=_worth_today(call, reference) if view.scene == "late" else None,
-        is_unfolded=UNFOLD in call.page_parameters(),
+        worth=_worth_today(request, reference) if view.scene == "late" else None,
+        is_unfolded=UNFOLD in request.page_parameters(),
         amount=view.language.amount(facts.amount_fiat, facts.currency),
         next_sale="operator/till?" + urlencode({"seller": facts.seller_id, "currency": facts.currency}),
     )
 
 
-def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
-    offered = choices(call)
+def _keypad(request: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Response:
+    offered = choices(request)
     currency = values.get("currency", "")
     decimals = {code: currency_exponent(code) for code in offered.currencies}
     return operator_page(
         _KEYPAD,
-        call,
+        request,
         status=refusal.status if refusal else HTTPStatus.OK,
         values={**values, "currency": likely_currency(currency, offered)},
         errors=[*refusal.by_field.values(), refusal.text] if refusal else [],
@@ -128,11 +128,11 @@ def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = 
     )
 
 
-def _worth_today(call: Request, reference: str) -> str | None:
+def _worth_today(request: Request, reference: str) -> str | None:
     """Return the sentences on late money: how late it came, and its worth now."""
-    settings = call.settings
+    settings = request.settings
     with snapshot():
         payment = payment_or_404(reference)
         outputs = outputs_at(payment.address_id)
-        late = late_money_of(payment, outputs, call.now, settings.rate_max_age, settings.rate_spread)
+        late = late_money_of(payment, outputs, request.now, settings.rate_max_age, settings.rate_spread)
         return late.sentences() if late else None

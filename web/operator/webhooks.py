@@ -84,9 +84,9 @@ def section_of(seller: Seller) -> dict[str, Any]:
     }
 
 
-def notice_of(call: Request, seller: Seller) -> Notice | None:
+def notice_of(request: Request, seller: Seller) -> Notice | None:
     """Return the line about the endpoint that was just changed, or None."""
-    given = call.page_parameters()
+    given = request.page_parameters()
     reference = given.get("webhook", "")
     webhook = webhook_by_reference(reference)
     if webhook is not None and webhook.seller_id != seller.id:
@@ -104,17 +104,17 @@ def notice_of(call: Request, seller: Seller) -> Notice | None:
     return None
 
 
-def create(call: Request, seller_id: str) -> Response:
+def create(request: Request, seller_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
     seller = seller_that_sells(seller_id)
-    form = call.session.form
-    kind, url, event_types, secret = _read(form, call.settings)
+    form = request.session.form
+    kind, url, event_types, secret = _read(form, request.settings)
     # The form has the id of the new endpoint, so a form that is sent twice makes one endpoint.
     reference = form.get("webhook_id", "")
     if not REFERENCE.fullmatch(reference):
         raise invalid([FieldError("webhook_id", "is no id of an endpoint; load the page again")])
     try:
-        with call.writers.transaction():
+        with request.writers.transaction():
             if len(endpoints_of(seller.id)) >= MAX_WEBHOOKS:
                 raise invalid(
                     [FieldError("url", f"is one too many; a seller has at most {MAX_WEBHOOKS} endpoints")]
@@ -123,7 +123,7 @@ def create(call: Request, seller_id: str) -> Response:
                 seller.id,
                 kind,
                 url,
-                call.now,
+                request.now,
                 secret=secret,
                 event_types=event_types,
                 reference=reference,
@@ -133,7 +133,7 @@ def create(call: Request, seller_id: str) -> Response:
     log.info("webhook added", webhook=reference, seller=seller_id, kind=kind, by=_OPERATOR)
     return operator_page(
         _NEW_WEBHOOK,
-        call,
+        request,
         seller=seller,
         webhook=webhook,
         secret=signing,
@@ -141,35 +141,35 @@ def create(call: Request, seller_id: str) -> Response:
     )
 
 
-def test(call: Request, seller_id: str, webhook_id: str) -> Response:
+def test(request: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/test: request that the daemon sends a test."""
     webhook = _webhook_of(seller_id, webhook_id)
-    if request_webhook_test(webhook, call.now, call.writers.transaction):
+    if request_webhook_test(webhook, request.now, request.writers.transaction):
         log.info("webhook test asked for", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
-    return _back(call, webhook_id, seller_id, "tested")
+    return _back(request, webhook_id, seller_id, "tested")
 
 
-def switch(call: Request, seller_id: str, webhook_id: str) -> Response:
+def switch(request: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form states."""
     webhook = _webhook_of(seller_id, webhook_id)
-    is_enabled = call.session.form.get("to_state") == "enabled"
+    is_enabled = request.session.form.get("to_state") == "enabled"
     if webhook.is_enabled != is_enabled:
-        with call.writers.transaction():
+        with request.writers.transaction():
             update_webhook(webhook, is_enabled=is_enabled)
         facts = {"webhook": webhook_id, "seller": seller_id, "enabled": is_enabled}
         log.info("webhook changed", **facts, by=_OPERATOR)
-    return _back(call, webhook_id, seller_id, "enabled" if is_enabled else "disabled")
+    return _back(request, webhook_id, seller_id, "enabled" if is_enabled else "disabled")
 
 
-def remove(call: Request, seller_id: str, webhook_id: str) -> Response:
+def remove(request: Request, seller_id: str, webhook_id: str) -> Response:
     """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. Removing a removed endpoint is no fault."""
     webhook = webhook_by_reference(webhook_id)
     if webhook is not None and webhook.seller_id == seller_id:
-        with call.writers.transaction():
-            is_removed = remove_webhook(webhook, call.now)
+        with request.writers.transaction():
+            is_removed = remove_webhook(webhook, request.now)
         if is_removed:
             log.info("webhook removed", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
-    return _back(call, webhook_id, seller_id, "removed")
+    return _back(request, webhook_id, seller_id, "removed")
 
 
 def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[str] | None, str | None]:
@@ -212,7 +212,7 @@ def _sent_twice(reference: str) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
 
 
-def _back(call: Request, webhook_id: str, seller_id: str, now: str) -> Response:
+def _back(request: Request, webhook_id: str, seller_id: str, now: str) -> Response:
     """Redirect to the seller's page, which shows a line about this change."""
     query = urlencode({"webhook": webhook_id, "now": now})
-    return see_other(f"operator/sellers/{seller_id}?{query}", call)
+    return see_other(f"operator/sellers/{seller_id}?{query}", request)

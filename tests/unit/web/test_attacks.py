@@ -28,7 +28,16 @@ pytestmark = pytest.mark.one_database
 PUBLIC = "https://pay.example.com"
 PAYMENTS = "/api/v1/payments"
 TXID = "ab" * 32
-TEMPLATES = ["{{7*7}}", "{{!7*7}}", "<%= 7*7 %>", "% 7*7", "${7*7}", "#{7*7}", "%(note)s", "{seller_id}"]
+TEMPLATES = [
+    "{{7777*7777}}",
+    "{{!7777*7777}}",
+    "<%= 7777*7777 %>",
+    "% 7777*7777",
+    "${7777*7777}",
+    "#{7777*7777}",
+    "%(note)s",
+    "{seller_id}",
+]
 POISONED = [
     {"Host": "evil.example"},
     {"Host": 'x"><script>alert(1)</script>'},
@@ -140,7 +149,7 @@ def test_a_template_is_text(shop: WebServer, label: str) -> None:
     page = shop.get(f"/pay/{document['payment_request_id']}").body.decode()
     text = page.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert label in text
-    assert ">49" not in text
+    assert str(7777 * 7777) not in text
     assert document["note"] == label
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from models.link import Link
 from models.payment import PaymentRequest
-from models.queries.attention import action_counts
+from models.queries.attention import ActionNeeded, action_counts
 from tests.support.links import LinkShop, link_settings
 from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import add_seller, open_shop
@@ -234,12 +234,19 @@ def test_requests_are_found_by_their_link(shop: LinkShop, operator: OperatorClie
 
 
 def test_a_part_of_a_single_use_link_needs_no_decision(shop: LinkShop) -> None:
-    """Its page asks for the rest. A part for a reusable link needs one, because nobody asks for the rest."""
-    for link_id, count in ((shop.link(), 0), (shop.link(is_reusable=True), 1)):
+    """Its page asks for the rest.
+
+    A part for a reusable link needs one, and so does a part of a link that is closed unpaid, because nobody
+    asks for the rest.
+    """
+    single_use = shop.link()
+    for link_id, count in ((single_use, 0), (shop.link(is_reusable=True), 1)):
         request = shop.request(link_id)
         shop.pay(request, 50_000, depth=6)
         shop.expire(request)
         shop.server.now = request.created_at
-        assert action_counts().get("part", 0) == count  # type: ignore[call-overload]
+        assert action_counts().get(ActionNeeded.PART, 0) == count
+    assert shop.server.post(f"/api/v1/links/{single_use}/close").status == 200
+    assert action_counts().get(ActionNeeded.PART, 0) == 2
     add_seller("other", "nt_other")
     assert PaymentRequest.select().count() == 2
