@@ -166,13 +166,13 @@ class BlockHandler:
         progress = Progress("catching up", node_tip.height - fork.height)
         reached = fork
         while reached.height < node_tip.height:
-            progress.report(reached.height - fork.height, height=reached.height)
             self._pulse()
             block_hash = self._node.block_hash(reached.height + 1)
             block = None if block_hash is None else self._node.block(block_hash)
             if block is None or block.previous_hash != reached.hash:
                 return
             reached = self._connect(reached, block, now)
+            progress.report(reached.height - fork.height, height=reached.height)
 
     def _connect(self, tip: StoredBlock, block: Block, now: datetime) -> StoredBlock:
         """Store a block above `tip`, with its payments and conflicts, in one transaction. Return its row."""
