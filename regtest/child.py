@@ -13,14 +13,23 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return free ports of 127.0.0.1, below the range that outgoing connections use."""
+    """Return ports that no address of this machine uses, below the range that outgoing connections use."""
     ports: list[int] = []
     while len(ports) < count:
         port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as candidate:
-            if port not in ports and candidate.connect_ex(("127.0.0.1", port)) != 0:
-                ports.append(port)
+        if port not in ports and _is_free(port):
+            ports.append(port)
     return ports
+
+
+def _is_free(port: int) -> bool:
+    """Return whether a server may listen on all addresses. A connection to one would miss the others."""
+    with socket.socket() as candidate:
+        try:
+            candidate.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def end_with_parent() -> Callable[[], None] | None:
