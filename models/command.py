@@ -201,11 +201,6 @@ def add_reassessment(payment: PaymentRequest, now: datetime) -> None:
     _add(kind=REASSESS, payment=payment, created_at=now)
 
 
-def add_redelivery(message: Message, now: datetime) -> None:
-    """Store the command to send a message again, unless it is pending."""
-    _insert_redeliveries([message.id], now)
-
-
 def add_chain_to_follow(block_hash: str, now: datetime) -> None:
     """Store the command to follow the node's chain while it contains this block, even if it has less work."""
     _add(kind=FOLLOW, txid=block_hash, created_at=now)

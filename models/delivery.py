@@ -15,7 +15,6 @@ from models.db.connection import (
 )
 from models.outbox import Message
 from models.webhook import Webhook
-from payments.greenfield.delivery import delivery_body
 
 MAX_LISTED_DELIVERIES = 1000
 
@@ -72,17 +71,6 @@ def delivery_by_reference(webhook: Webhook, reference: str) -> Delivery | None:
     query = "SELECT * FROM delivery WHERE webhook_id = ? AND reference = ?"
     found = fetch_all(Delivery, query, webhook.id, reference)
     return found[0] if found else None
-
-
-def sent_body(delivery: Delivery) -> bytes:
-    """Return the body that this delivery sent to a btcpay endpoint."""
-    message = delivery.message
-    return delivery_body(
-        message.invoice_event,
-        webhook_reference=message.recipient,
-        delivery=delivery.reference,
-        original_delivery=str(message.reference),
-    )
 
 
 def newest_delivery_id(webhook: Webhook) -> int:

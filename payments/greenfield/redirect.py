@@ -3,21 +3,12 @@
 import re
 from urllib.parse import quote, urlsplit
 
-from payments.greenfield.checkout_options import redirect_url
-from payments.greenfield.facts import InvoiceFacts, metadata_of, order_id_in
-from payments.greenfield.state import InvoiceStatus, state_of
+from payments.greenfield.state import InvoiceStatus
 
 _PLACEHOLDER = re.compile(r"\{(InvoiceId|OrderId|Status)\}", re.IGNORECASE)
 # RFC 3986: unreserved and reserved characters, and a percent sign before two hex digits.
 _ALLOWED = "-._~:/?#[]@!$&'()*+,;=%"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-def return_address(facts: InvoiceFacts) -> str | None:
-    """Return the address for the link or the redirect, or None if the shop sent none."""
-    url = redirect_url(facts)
-    order_id = order_id_in(metadata_of(facts))
-    return None if url is None else filled_in(url, facts.invoice_id, order_id, state_of(facts).status)
 
 
 def filled_in(url: str, invoice_id: str, order_id: str | None, status: InvoiceStatus) -> str:

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from daemon.node.client import LABEL
 from models.address import unknown_addresses
-from models.command import add_redelivery, pending_commands
+from models.command import pending_commands, request_redelivery
+from models.db.connection import database
 from models.outbox import EMAIL, WEBHOOK, Event, Message, events_of
 from payments.notifications import message_id
 from tests.support.child_daemon import ChildDaemon
@@ -97,7 +98,7 @@ class KillScenario:
         self.scenario.name(self.scenario.requests[-1], self.paid.txid)
         self.scenario.cancel(self.scenario.request(2_000))
         for message in Message.select().where(Message.delivered_at.is_null(False)).limit(1):
-            add_redelivery(message, datetime.now(UTC))
+            request_redelivery(message, datetime.now(UTC), database.atomic)
 
     def _mine_nothing(self) -> None:
         self.scenario.chain.mine()

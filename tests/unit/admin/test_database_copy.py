@@ -19,7 +19,7 @@ from admin.database.copy import TABLES
 from manage import manage
 from models.address import Address, newest_address_id
 from models.block import Block
-from models.command import add_redelivery
+from models.command import request_redelivery
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import Table, bind, database, disconnect
 from models.db.leadership import DaemonEpoch
@@ -98,7 +98,7 @@ def fill() -> None:
     Block.create(height=7, hash=BLOCK_HASH, chainwork="f" * 64, mined_at=NOW)
     event = new_event(paid, payload={"note": NASTY})
     message = new_message(event, last_error=NASTY, delivered_at=NOW, next_attempt_at=None)
-    add_redelivery(message, NOW)
+    request_redelivery(message, NOW, database.atomic)
     told = webhook_message(event, webhook, invoice_event={"type": NASTY}, superseded_by=BIG)
     add_delivery(told, NOW, 500, NASTY)
     add_decision(paid, DecisionKind.SETTLED, NOW, DecidedBy.PAGE, NASTY)

@@ -12,7 +12,7 @@ from config import Settings, load_settings
 from daemon.chain.mempool import Mempool
 from daemon.commands import CommandHandler
 from daemon.net.errors import PermanentFailure, TemporaryFailure
-from models.command import add_redelivery, pending_commands, request_webhook_test
+from models.command import pending_commands, request_redelivery, request_webhook_test
 from models.db.connection import database, disconnect
 from models.delivery import Delivery, deliveries_of, delivery_by_reference
 from models.outbox import Message, add_invoice_message, prunable_messages
@@ -176,7 +176,7 @@ def test_an_endpoint_without_redelivery_gets_one_attempt(shop: Shop) -> None:
     shop.outbox.work()
     assert row(first).failed_at is not None
     assert shop.sent() == [SETTLED]
-    add_redelivery(first, shop.outbox.clock.now)
+    request_redelivery(first, shop.outbox.clock.now, database.atomic)
     run_commands(shop)
     shop.outbox.work(1)
     assert [event for _, event in shop.attempts()] == [PROCESSING, SETTLED, PROCESSING]
@@ -197,7 +197,7 @@ def test_pending_messages_of_a_removed_endpoint_are_given_up(shop: Shop, how: st
     assert row(message).last_error == f"the endpoint {'was removed' if how == 'removed' else 'is disabled'}"
     assert row(message).acknowledged_at is None
     Webhook.update(is_enabled=True, removed_at=None).execute()
-    add_redelivery(message, shop.outbox.clock.now)
+    request_redelivery(message, shop.outbox.clock.now, database.atomic)
     run_commands(shop)
     shop.outbox.work(1)
     assert shop.sent() == [SETTLED]
@@ -355,7 +355,7 @@ def test_a_superseded_message_can_be_sent_again_by_hand(shop: Shop) -> None:
     shop.fail(PROCESSING)
     let_fail_four_times(shop)
     shop.outbox.webhooks.failures.clear()
-    add_redelivery(stuck, shop.outbox.clock.now)
+    request_redelivery(stuck, shop.outbox.clock.now, database.atomic)
     run_commands(shop)
     shop.outbox.work(1)
     assert shop.sent() == [SETTLED, PROCESSING]

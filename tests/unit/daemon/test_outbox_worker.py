@@ -20,7 +20,7 @@ from daemon.commands import CommandHandler
 from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING
 from daemon.delivery.queue import BATCH_SIZE, due_queues, next_attempt, next_message
 from daemon.net.errors import PermanentFailure, TemporaryFailure
-from models.command import add_redelivery, pending_commands
+from models.command import pending_commands, request_redelivery
 from models.db.connection import Table, database, disconnect, is_sqlite
 from models.outbox import EMAIL, WEBHOOK, Event, Message, prunable_messages
 from models.payment import PaymentRequest
@@ -239,14 +239,14 @@ def test_a_redelivery_requested_during_an_attempt_is_made_at_once(
     if failure is not None:
         outbox.webhooks.failures[reference] = failure
 
-    def request_redelivery(_reference: str) -> None:
+    def ask_again(_reference: str) -> None:
         outbox.webhooks.before_sending = lambda _reference: outbox.webhooks.failures.clear()
-        add_redelivery(message(reference), outbox.clock.now)
+        request_redelivery(message(reference), outbox.clock.now, database.atomic)
         CommandHandler(cast(Settings, None), cast(Mempool, None)).handle(
             pending_commands(), outbox.clock.now + timedelta(seconds=1)
         )
 
-    outbox.webhooks.before_sending = request_redelivery
+    outbox.webhooks.before_sending = ask_again
     outbox.work()
     assert [given["reference"] for given in outbox.webhooks.given] == [reference] * 2
     stored = message(reference)
@@ -255,7 +255,7 @@ def test_a_redelivery_requested_during_an_attempt_is_made_at_once(
 
 def test_a_redelivery_of_a_pruned_message_is_dropped(outbox: Outbox) -> None:
     reference = outbox.event(outbox.payment(outbox.seller()), WEBHOOK)
-    add_redelivery(message(reference), NOW)
+    request_redelivery(message(reference), NOW, database.atomic)
     commands = pending_commands()
     message(reference).delete_instance()
     CommandHandler(cast(Settings, None), cast(Mempool, None)).handle(commands, NOW)
@@ -517,7 +517,7 @@ def test_a_redelivery_goes_before_later_messages(outbox: Outbox) -> None:
     outbox.work()
     assert outbox.webhooks.sent == [first]
     outbox.webhooks.failures[first] = TemporaryFailure("HTTP 500")
-    add_redelivery(message(first), outbox.clock.now)
+    request_redelivery(message(first), outbox.clock.now, database.atomic)
     CommandHandler(cast(Settings, None), cast(Mempool, None)).handle(pending_commands(), outbox.clock.now)
     outbox.work(1)
     outbox.webhooks.given.clear()

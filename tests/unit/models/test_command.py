@@ -13,7 +13,6 @@ from models.command import (
     NotLate,
     add_acceptance,
     add_cancellation,
-    add_redelivery,
     delete_commands,
     pending_cancellations,
     pending_commands,
@@ -118,7 +117,7 @@ def test_many_redeliveries_are_requested_with_few_queries() -> None:
     """One query finds the pending redeliveries of all messages, and one statement stores the new ones."""
     event = new_event(new_payment())
     messages = [new_message(event, recipient=f"{number}@example.com") for number in range(20)]
-    add_redelivery(messages[0], NOW)
+    request_redelivery(messages[0], NOW, database.atomic)
     queries: list[str] = []
     database.obj.query_hooks.append(lambda query: queries.append(query.sql))
     try:
@@ -143,7 +142,7 @@ def test_sellers_take_turns() -> None:
     flood("loud", 1, 100)
     quiet = flood("quiet", 2, 1)
     message = new_message(new_event(quiet))
-    add_redelivery(message, NOW)
+    request_redelivery(message, NOW, database.atomic)
     add_acceptance(quiet, NOW)
     found = pending_commands()
     of_quiet = [command.kind for command in found if command.payment_id == quiet.id]
@@ -160,7 +159,8 @@ def test_no_kind_of_command_delays_the_others() -> None:
     add_acceptance(payment, NOW)
     assert [command.kind for command in pending_commands(20)].count("accept") == 1
     for number in range(50):
-        add_redelivery(new_message(new_event(payment, reference=f"e{number}", revision=number + 1)), NOW)
+        message = new_message(new_event(payment, reference=f"e{number}", revision=number + 1))
+        request_redelivery(message, NOW, database.atomic)
     kinds = [command.kind for command in pending_commands(20)]
     assert (kinds.count("transaction"), kinds.count("redeliver")) == (10, 9)
     delete_commands(pending_commands(1000))

@@ -41,10 +41,10 @@ from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_bl
 from models.command import (
     add_acceptance,
     add_chain_to_follow,
-    add_redelivery,
     add_transaction_check,
     blocks_to_follow,
     pending_commands,
+    request_redelivery,
 )
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import database, disconnect
@@ -563,7 +563,7 @@ def test_commands_are_returned_in_the_order_of_their_arrival() -> None:
     message = new_message(new_event(payment))
     add_transaction_check(payment, TXID, NOW)
     add_acceptance(payment, NOW)
-    add_redelivery(message, NOW)
+    request_redelivery(message, NOW, database.atomic)
     found = [
         (command.kind, command.payment_id, command.txid, command.message_id) for command in pending_commands()
     ]

@@ -12,10 +12,11 @@ from payments.greenfield.checkout_options import (
     lifetime_seconds,
     monitoring_seconds,
     read_options,
+    redirect_url,
     tolerance_percent,
 )
-from payments.greenfield.redirect import return_address
-from payments.status import Status
+from payments.greenfield.redirect import filled_in
+from payments.greenfield.state import InvoiceStatus
 from tests.support.invoice_history import example_facts
 
 
@@ -161,12 +162,12 @@ def test_the_terms_of_a_request_follow_from_the_options() -> None:
 )
 def test_placeholders_get_values_and_the_address_is_valid(url: str, address: str) -> None:
     """A value is percent-encoded, so it changes no other part of the address."""
-    facts = example_facts(checkout={"redirectURL": url}, status=Status.EXPIRED, metadata={"orderId": "a&b ü"})
-    assert return_address(facts) == address
+    assert filled_in(url, "PR-1", "a&b ü", InvoiceStatus.EXPIRED) == address
 
 
 def test_an_invoice_may_have_no_address_to_return_to() -> None:
     """A request of the native API has its own address. Without an order id the placeholder is empty."""
-    assert return_address(example_facts()) is None
-    own = example_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x", metadata={})
-    assert return_address(own) == "https://shop.example/x"
+    assert redirect_url(example_facts()) is None
+    own = redirect_url(example_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x"))
+    assert own is not None
+    assert filled_in(own, "PR-1", None, InvoiceStatus.NEW) == "https://shop.example/x"
