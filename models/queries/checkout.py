@@ -45,7 +45,9 @@ _COLUMNS = {
     "confirmed_at": "p.confirmed_at",
     "own_redirect_url": "p.redirect_url",
     "thanks": "coalesce(k.thanks, '')",
-    "is_part": "k.id IS NOT NULL AND NOT k.is_reusable AND p.counted_sats = p.received_sats",
+    # As in models.queries.attention, money counts for no link that was closed unpaid.
+    "is_part": "k.id IS NOT NULL AND NOT k.is_reusable AND p.counted_sats = p.received_sats"
+    " AND (k.closed_at IS NULL OR k.paid_at IS NOT NULL)",
     "is_closed": "p.closed_at IS NOT NULL",
     "was_covered": "p.first_covered_at IS NOT NULL",
     "was_confirmed": "p.first_confirmed_at IS NOT NULL",

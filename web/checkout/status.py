@@ -27,7 +27,7 @@ class PublicFacts:
     first reached bitcoind. `seller_name` is empty if the seller has no name. `options` are those of a
     Greenfield invoice, as the shop sent them. `marked` is the shop's mark by hand. `thanks` is the text of
     the payment link that made the request, or "". `is_part` means that all of its money counts for a
-    single-use link, whose page requests the rest.
+    single-use link, whose page requests the rest. A link that was closed unpaid requests nothing.
     """
 
     now: datetime

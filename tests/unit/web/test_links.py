@@ -420,6 +420,19 @@ def test_parts_at_different_prices_pay_a_single_use_link(shop: LinkShop) -> None
     ]
 
 
+def test_the_payer_of_a_part_is_not_sent_to_a_closed_link(shop: LinkShop) -> None:
+    """Nobody can pay the rest there, so the checkout page leads to the shop."""
+    refresh(shop, 50_000)
+    link_id = shop.link()
+    first = shop.request(link_id)
+    shop.pay(first, 80_000, depth=6)
+    shop.expire(first)
+    assert shop.server.post(f"/api/v1/links/{link_id}/close").status == 200
+    page = shop.server.get(f"/pay/{first.reference}", NOBODY).body.decode()
+    assert "Go back to pay the rest" not in page
+    assert "Ask the shop to send your money back" in page
+
+
 def test_a_confirmation_of_an_expired_part_pays_the_link(shop: LinkShop) -> None:
     """The part did not cover its request. Its confirmation is the last one that the link needs."""
     refresh(shop, 50_000)
