@@ -172,6 +172,7 @@ class BlockHandler:
             if block is None or block.previous_hash != reached.hash:
                 return
             reached = self._connect(reached, block, now)
+            del block  # so that the next one does not come into memory beside it
             progress.report(reached.height - fork.height, height=reached.height)
 
     def _connect(self, tip: StoredBlock, block: Block, now: datetime) -> StoredBlock:
