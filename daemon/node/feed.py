@@ -75,10 +75,14 @@ class Feed:
     def poll(self, timeout_seconds: float) -> Batch:
         """Wait for messages, and return a batch. The batch is empty after the timeout."""
         batch = Batch()
-        for each in self._subscriptions():
+        subscriptions = self._subscriptions()
+        if not subscriptions:
+            # A poller without sockets does not wait.
+            time.sleep(max(timeout_seconds, 0))
+        for each in subscriptions:
             each.choose_again()
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
-            for each in self._subscriptions():
+            for each in subscriptions:
                 each.take_connection_events(batch)
             if self._tips is not None:
                 batch.tips = len(self._tips.take(batch))

@@ -1,5 +1,6 @@
 """The feed limits each batch, so that a new tip does not wait for earlier transactions."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -177,10 +178,14 @@ def test_rawblock_announces_a_tip_as_hashblock_does() -> None:
         publisher.close()
 
 
-def test_a_feed_without_sources_waits_and_brings_nothing() -> None:
+def test_a_feed_without_sources_waits_and_brings_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the daemon would use a whole core while bitcoind publishes nothing."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     feed = Feed()
     try:
         batch = feed.poll(0.01)
+        assert waits == [0.01]
         assert (batch.tips, batch.transactions, batch.is_incomplete) == (0, [], False)
         assert not feed.is_whole
         assert feed.silent_sources() == []
