@@ -162,6 +162,17 @@ def txids_believed_in_mempool() -> list[str]:
     return list({txid for (txid,) in execute(query, ANY_HEIGHT)})
 
 
+def txids_beside_new_money(txids: Iterable[str]) -> set[str]:
+    """Return those of the transactions that pay a request with new money.
+
+    The live outputs of such a request are worth more than its last assessment counted.
+    """
+    query = """SELECT o.txid FROM output o JOIN payment_request p ON p.address_id = o.address_id
+        WHERE o.txid IN ? AND p.received_sats < (SELECT sum(l.amount_sats) FROM output l
+            WHERE l.address_id = o.address_id AND l.state IN ('mempool', 'mined'))"""
+    return {txid for batch in chunked(txids) for (txid,) in execute(query, batch)}
+
+
 def outpoints_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
     """Return the outpoints on which these transactions depend."""
     found = []

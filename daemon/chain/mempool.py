@@ -19,9 +19,11 @@ from models.output import (
     MEMPOOL,
     MINED,
     outpoints_of,
+    outputs_at,
     outputs_of,
     states_of,
     txids_believed_in_mempool,
+    txids_beside_new_money,
     unconfirmed_outputs,
 )
 from payments.transaction import Transaction
@@ -31,7 +33,8 @@ log = structlog.get_logger(__name__)
 DROP_GRACE = timedelta(seconds=5)
 """A payment counts as dropped once it has been missing for so long.
 
-A node that has just started accepts calls a moment before its wallet resubmits its transactions.
+A node that has just started accepts calls a moment before its wallet resubmits its transactions. A missing
+payment never counts together with new money of its request: it is dropped at once when such money comes.
 """
 
 RELAY_GRACE = timedelta(seconds=60)
@@ -156,7 +159,9 @@ class Mempool:
         arrivals = [a for match in candidates if (a := self._arrival(match, now, came_by_feed)) is not None]
         is_any_absent = len(arrivals) < len(candidates)
         conflicts = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
-        outcomes = self._outcomes({*possibly_conflicted}.union(*conflicts.values()), now, droppable)
+        beside = self._missing_beside(arrivals)
+        suspects = {*possibly_conflicted, *beside}.union(*conflicts.values())
+        outcomes = self._outcomes(suspects, beside, now, droppable)
         if outcomes is None:
             return MempoolUpdate(_Outcomes(), [], False, self._watch)
         # A returned payment may replace another in turn, so it is stored like a new payment.
@@ -292,13 +297,25 @@ class Mempool:
         first_seen_at = now if is_fresh else min(entry.entered_at, now)
         return _NewPayment(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
+    def _missing_beside(self, arrivals: Iterable[_NewPayment]) -> set[str]:
+        """Return the payments that are missing, of the requests that the new payments pay."""
+        if not self._missing_since:
+            return set()
+        address_ids = {paid.address_id for arrival in arrivals for paid in arrival.match.outputs}
+        return {o.txid for o in outputs_at(*address_ids) if o.txid in self._missing_since}
+
     def _outcomes(
-        self, txids: Collection[str], now: datetime, droppable: Collection[str] | None = None
+        self,
+        txids: Collection[str],
+        beside_arrivals: Collection[str],
+        now: datetime,
+        droppable: Collection[str] | None,
     ) -> _Outcomes | None:
         """Return the outcomes of these payments. None where the tip has moved, or the mempool still loads.
 
         A transaction that has just left the mempool may have been mined a moment ago. So its absence is
-        certain only while the tip that we have read stays the node's tip.
+        certain only while the tip that we have read stays the node's tip. There is no grace for a missing
+        payment whose request has new money, in `beside_arrivals` or stored already.
         """
         present = self._present(txids)
         self._seen_elsewhere -= present
@@ -308,9 +325,12 @@ class Mempool:
             return None
         for txid in (*present, *replaced):
             self._missing_since.pop(txid, None)
-        missing = [t for t in absent if t not in replaced and (droppable is None or t in droppable)]
+        may_drop = absent if droppable is None else {*droppable, *beside_arrivals}
+        missing = [txid for txid in absent if txid in may_drop and txid not in replaced]
+        without_grace = txids_beside_new_money(missing).union(beside_arrivals)
+        dropped = [txid for txid in missing if txid in without_grace or self._is_missing_long(txid, now)]
         returned = {txid for (txid, _), state in states_of(present).items() if state != MEMPOOL}
-        return _Outcomes(returned, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
+        return _Outcomes(returned, replaced, dropped)
 
     def _present(self, txids: Collection[str]) -> set[str]:
         if len(txids) > MAX_ENTRIES:

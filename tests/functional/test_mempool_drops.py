@@ -222,3 +222,22 @@ def test_a_payment_in_an_unread_stale_block_delays_nothing(
         assert order.now()["status"] == "new"
     finally:
         merchant.close()
+
+
+@pytest.mark.parametrize("is_mined", [False, True])
+def test_a_lost_payment_never_counts_together_with_a_new_one(scenario: Scenario, is_mined: bool) -> None:
+    """The mempool loses half of the amount while the daemon is down, and the same half comes once more."""
+    scenario.begin()
+    account = scenario.request(AMOUNT_SATS, confirmations=0)
+    sent = scenario.pay([(account, AMOUNT_SATS // 2)])
+    scenario.settle()
+    scenario.daemon.stop()
+    scenario.free_by_detour(sent)
+    new = scenario.pay([(account, AMOUNT_SATS // 2)], is_public=not is_mined)
+    if is_mined:
+        scenario.chain.mine([new])
+    scenario.daemon.start()
+    scenario.settle()
+    assert account.row().status == Status.UNDERPAID
+    assert [event.type for event in events_of(account.row())] == ["payment.underpaid"]
+    scenario.end()
