@@ -26,6 +26,7 @@
 #              long a fault hides a payment
 
 PYTHON ?= python3
+VENV = .venv
 # Most functional tests wait for a server, and most unit tests do not. A worker collects the tests for some seconds.
 TEST_WORKERS ?= 6
 UNIT_WORKERS ?= 3
@@ -54,12 +55,12 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test arm64 deb deb-test image image-test check lint \
 	lock bench soak clean
 
-setup: .venv/installed
+setup: $(VENV)/installed
 
-setup-dev: .venv/installed-dev
+setup-dev: $(VENV)/installed-dev
 
 bitcoind: setup
-	@.venv/bin/python -m regtest.node
+	@$(VENV)/bin/python -m regtest.node
 
 demo: setup
 	@.venv/bin/python manage.py demo $(DEMO_ARGS)
@@ -106,8 +107,10 @@ lint: setup-dev
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: setup-dev bitcoind
-	@.venv/bin/python -m bench $(BENCH_ARGS)
+# Both servers run as they are operated: structlog, for example, loads a package for colours where the tests need one.
+bench:
+	@$(MAKE) --no-print-directory VENV=.operated setup bitcoind
+	@.operated/bin/python -m bench $(BENCH_ARGS)
 
 soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
@@ -118,7 +121,7 @@ soak: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
-	rm -rf dist .venv .bitcoind .clients .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist .venv .operated .bitcoind .clients .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
 # first, because pip takes a package without a wheel only where these options name the package.
@@ -138,35 +141,35 @@ lock:
 		> tests/clients/clients.new && mv tests/clients/clients.new tests/clients/clients.lock
 
 # Without isolation, what builds a package is what requirements-build.lock has, and nothing that pip picks itself.
-PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --require-hashes
+PIP_INSTALL = $(VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes
 PIP_INSTALL_LOCKED = $(PIP_INSTALL) --use-pep517 --no-build-isolation
 
 # pip prints several lines for each package, and a line here stands for ten packages. A pipe hides pip's exit
 # status, so the file `succeeded` carries it.
 define pip_install
-	@echo "Installing the packages of $(2) into .venv"
-	@rm -f .venv/succeeded
-	@{ $(1) -r $(2) && touch .venv/succeeded; } | { \
+	@echo "Installing the packages of $(2) into $(VENV)"
+	@rm -f $(VENV)/succeeded
+	@{ $(1) -r $(2) && touch $(VENV)/succeeded; } | { \
 		total=$$(grep -c '^[a-zA-Z0-9].*==' $(2)); n=0; \
 		while read -r word rest; do case $$word in \
 			Collecting|Processing|Requirement|Ignoring) \
 				n=$$((n + 1)); [ $$((n % 10)) -ne 0 ] || echo "  package $$n of $$total" ;; \
 			Installing) echo "  unpacking" ;; \
 		esac; done; }
-	@rm .venv/succeeded 2> /dev/null || { echo "pip has failed: its error is above" >&2; exit 1; }
+	@rm $(VENV)/succeeded 2> /dev/null || { echo "pip has failed: its error is above" >&2; exit 1; }
 endef
 
 # The file is touched last, so make repeats an installation that was cut short.
-.venv/installed: requirements-build.lock requirements.lock
+$(VENV)/installed: requirements-build.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Nodetill needs Python 3.11 or later: make setup PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x .venv/bin/python || echo "Making a virtual environment in .venv"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv \
-		|| { rm -rf .venv; echo "No virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@test -x $(VENV)/bin/python || echo "Making a virtual environment in $(VENV)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "No virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
 	$(call pip_install,$(PIP_INSTALL),requirements-build.lock)
 	$(call pip_install,$(PIP_INSTALL_LOCKED),requirements.lock)
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.lock
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	$(call pip_install,$(PIP_INSTALL_LOCKED),requirements-dev.lock)
 	@touch $@

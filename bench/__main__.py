@@ -30,7 +30,8 @@ PARTS: dict[str, Part] = {
 
 REMARKS = """\
 - Times are median (least – most), rates are medians. The node, the daemon and the web server run as they are
-  operated, with SQLite and synchronous=FULL. Other programs on the machine slow the figures down.
+  operated, with the packages of requirements.lock alone, SQLite and synchronous=FULL. Other programs on the
+  machine slow the figures down.
 """
 
 
