@@ -1,5 +1,6 @@
 """Fixtures that many tests share: databases of both kinds, and bitcoind nodes."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -61,6 +62,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         repeated = [item for item in items if _is_repeated(item)]
         config.hook.pytest_deselected(items=repeated)
         items[:] = [item for item in items if not _is_repeated(item)]
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage seldom. The modules and the tests stay until the end, and make each collection long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 100)
 
 
 def _is_repeated(item: pytest.Item) -> bool:

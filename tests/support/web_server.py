@@ -32,6 +32,8 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 KEY = "nt_company1"
 TIP = 907_000
 END_SECONDS = 10.0
+THREADS = 4
+"""Each thread opens a database connection at its first call."""
 SALT = b"the salt of each test shop"
 BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
 
@@ -110,20 +112,23 @@ def open_shop(
 ) -> Iterator[WebServer]:
     """Open the database, store the rows of the daemon and the operator, and serve inside the `with` block."""
     settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
-    open_prepared(database_url)
-    stock(addresses)
-    # A key is derived slowly from password and salt. With the same salt, a process derives the key once.
-    store_operator_salt(SALT)
+    open_prepared(database_url, _fill, addresses)
     with serving(settings) as shop:
         yield shop
     disconnect()
+
+
+def _fill(addresses: int) -> None:
+    stock(addresses)
+    # A key is derived slowly from password and salt. With the same salt, a process derives the key once.
+    store_operator_salt(SALT)
 
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[WebServer]:
     """Run a server on the open database inside the `with` block."""
     shop: WebServer
-    threads = Threads(disconnect)
+    threads = Threads(disconnect, THREADS)
     server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, threads, refusal=refusal)
     shop = WebServer(server)
     threading.Thread(target=server.run).start()
