@@ -23,8 +23,6 @@ from tests.functional.conftest import MerchantMaker
 from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.bitcoind
-
 PoolMaker = Callable[[dict[str, str]], AddressPool]
 
 POOL = 20

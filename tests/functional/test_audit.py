@@ -21,8 +21,6 @@ from tests.support.customer import Customer
 from tests.support.merchant import Merchant, Order
 from tests.support.postgres import PostgresServer
 
-pytestmark = pytest.mark.bitcoind
-
 UNKNOWN_TXID = "ab" * 32
 
 

@@ -18,8 +18,6 @@ from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
-pytestmark = pytest.mark.bitcoind
-
 AMOUNT_SATS = 2_000
 BLOCKS_KEPT = 5
 

@@ -8,8 +8,6 @@ from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 from tests.support.postgres import PostgresServer
 
-pytestmark = pytest.mark.bitcoind
-
 
 @pytest.fixture(scope="session")
 def new_database() -> NewDatabase:

@@ -39,8 +39,14 @@ COMPARED: dict[str, Callable[[Any], Any]] = {
     ),
     "getrawmempool": sorted,
     "getrawtransaction": lambda answer: answer,
+    "getaddressinfo": lambda answer: (answer["scriptPubKey"], answer["ismine"]),
     "gettransaction": lambda answer: answer["txid"],
     "gettxspendingprevout": lambda answer: answer,
+    "listsinceblock": lambda answer: sorted(
+        (row["txid"], row["vout"], row["address"], row["category"], row["amount"], row["blockheight"])
+        for row in answer["transactions"]
+        if row["confirmations"] > 0
+    ),
     "sendrawtransaction": lambda answer: answer,
     "submitblock": lambda answer: answer,
 }
@@ -111,6 +117,7 @@ class Walk:
         address = real.rpc("getnewaddress", LABEL, "bech32", wallet=WALLET)
         script = bytes.fromhex(real.rpc("validateaddress", address)["scriptPubKey"])
         memory.adopt(address, script, LABEL, WALLET)
+        self.twin.rpc("getaddressinfo", address, wallet=WALLET)
         return script
 
     def take_step(self) -> None:
@@ -135,6 +142,7 @@ class Walk:
         for sent in self.sent[-5:]:
             rpc("getmempoolentry", sent.txid) if sent.txid in view.mempool else _refused(rpc, sent.txid)
         rpc("getblockheader", view.tip.block_hash)
+        rpc("listsinceblock", wallet=WALLET)
         assert self._unconfirmed(self.twin.real, view) == self._unconfirmed(self.twin.memory, view)
 
     def _unconfirmed(self, node: AnyNode, view: View) -> set[str]:

@@ -10,8 +10,6 @@ from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
 
-pytestmark = pytest.mark.bitcoind
-
 CONTRACT_SECONDS = 5.0
 MAX_PARALLEL_CALLS = 8
 

@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Protocol
 
 from daemon.node.errors import RpcError
+from payments.money import SATS_PER_BTC
 from payments.transaction import Transaction, outpoint, parse_block, parse_transaction, split_outpoint
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
@@ -82,10 +84,11 @@ class Entry:
 
 @dataclass(slots=True)
 class InMemoryWallet:
-    """Addresses with their scripts and labels, and the transactions that paid them."""
+    """Addresses with their labels, and by txid the times of payments, and their rows in `listsinceblock`."""
 
     labels: dict[str, str] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 class InMemoryNode:
@@ -104,6 +107,7 @@ class InMemoryNode:
         self._mempool: dict[str, Entry] = {}
         self._spenders: dict[bytes, str] = {}
         self._scripts: dict[str, bytes] = {}
+        self._addresses: dict[bytes, str] = {}
         self._owners: dict[bytes, str] = {}
         self._wallets: defaultdict[str, InMemoryWallet] = defaultdict(InMemoryWallet)
         self.feeds: list[Subscriber] = []
@@ -447,6 +451,7 @@ class InMemoryNode:
     def adopt(self, address: str, script: bytes, label: str, wallet: str) -> None:
         """Make this address one of the wallet's."""
         self._scripts[address] = script
+        self._addresses[script] = address
         self._owners[script] = wallet
         self._wallets[wallet].labels[address] = label
 
@@ -456,7 +461,9 @@ class InMemoryNode:
 
     def _rpc_getaddressinfo(self, address: str, *, wallet: str) -> dict[str, Any]:
         is_mine = address in self._wallets[wallet].labels
-        return {"address": address, "ismine": is_mine, "iswatchonly": False, "solvable": is_mine}
+        script = self._scripts.get(address, b"").hex()
+        document = {"address": address, "scriptPubKey": script, "ismine": is_mine}
+        return {**document, "iswatchonly": False, "solvable": is_mine}
 
     def _rpc_getaddressesbylabel(self, label: str, *, wallet: str) -> dict[str, Any]:
         found = [address for address, own in self._wallets[wallet].labels.items() if own == label]
@@ -474,17 +481,18 @@ class InMemoryNode:
     def _rpc_getwalletinfo(self, *, wallet: str) -> dict[str, Any]:
         return {"walletname": wallet, "scanning": False, "private_keys_enabled": True}
 
-    def _rpc_listsinceblock(self, block_hash: str, *, wallet: str) -> dict[str, Any]:
-        """Return the transactions to the wallet since `block_hash`, and those in no block."""
-        block = self._block(block_hash)
-        mined = {sent.txid: b for b in self._chain for sent in b.content if b.height > block.height}
-        in_chain = {sent.txid for b in self._chain for sent in b.content}
+    def _rpc_listsinceblock(self, block_hash: str | None = None, *, wallet: str) -> dict[str, Any]:
+        """Return the payments to the wallet since `block_hash`, and those in no block."""
+        since = self._chain[0] if block_hash is None else self._block(block_hash)
+        blocks = {sent.txid: block for block in self._chain for sent in block.content}
         rows = []
-        for txid in self._wallets[wallet].received:
-            if txid in mined:
-                rows.append({"txid": txid, "confirmations": self._confirmations(mined[txid])})
-            elif txid not in in_chain:
-                rows.append({"txid": txid, "confirmations": 0})
+        for txid, outputs in self._wallets[wallet].outputs.items():
+            block = blocks.get(txid)
+            if block is None:
+                rows += [{**output, "confirmations": 0} for output in outputs]
+            elif block.height > since.height:
+                place = {"confirmations": self._confirmations(block), "blockheight": block.height}
+                rows += [{**output, **place} for output in outputs]
         return {"transactions": rows, "lastblock": self._tip.hash}
 
     def _rpc_gettransaction(self, txid: str, *_options: Any, wallet: str) -> dict[str, Any]:
@@ -494,9 +502,15 @@ class InMemoryNode:
         return {"txid": txid, "timereceived": received, "time": received}
 
     def _note_received(self, sent: Transaction) -> None:
-        for _, script in sent.outputs:
+        received: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for vout, (amount_sats, script) in enumerate(sent.outputs):
             if (owner := self._owners.get(bytes(script))) is not None:
-                self._wallets[owner].received.setdefault(sent.txid, self._time())
+                row = {"txid": sent.txid, "vout": vout, "address": self._addresses[bytes(script)]}
+                amount = Decimal(amount_sats) / SATS_PER_BTC
+                received[owner].append({**row, "category": "receive", "amount": amount})
+        for owner, outputs in received.items():
+            self._wallets[owner].received.setdefault(sent.txid, self._time())
+            self._wallets[owner].outputs[sent.txid] = outputs
 
     # The feed
 

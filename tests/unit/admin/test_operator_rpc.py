@@ -24,6 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     The doctor listens to the feed for a moment only, because nothing publishes there.
     """
     monkeypatch.setattr(feed, "LISTEN_SECONDS", 0.1)
+    monkeypatch.setattr(feed, "LINGER_SECONDS", 0.1)
     (tmp_path / ".bitcoin").mkdir()
     (tmp_path / ".bitcoin" / ".cookie").write_text(COOKIE)
     find = socket.getaddrinfo
