@@ -61,6 +61,7 @@ from models.output import (
     outputs_of,
     states_of,
     txids_believed_in_mempool,
+    txids_beside_new_money,
     unconfirmed_outputs,
 )
 from models.payment import (
@@ -436,6 +437,21 @@ def test_only_live_outputs_are_live_receipts() -> None:
     received = [output.received_output for output in (mined, waiting, replaced, dropped)]
     assert [output.is_live for output in received] == [True, True, False, False]
     assert [output.block_height for output in received] == [7, None, None, None]
+
+
+def test_a_transaction_is_beside_new_money_until_its_request_is_assessed() -> None:
+    """Only live outputs of the same request count."""
+    payment, other = new_payment(1, received_sats=1000), new_payment(2)
+    new_output(payment, txid="aa" * 32, amount_sats=1000)
+    new_output(payment, txid="bb" * 32, amount_sats=500, state="dropped")
+    new_output(other, txid="cc" * 32, amount_sats=0)
+    txids = ["aa" * 32, "bb" * 32, "cc" * 32, "dd" * 32]
+    assert txids_beside_new_money(txids) == set()
+    new_output(payment, txid="dd" * 32, amount_sats=1)
+    assert txids_beside_new_money(txids) == {"aa" * 32, "bb" * 32, "dd" * 32}
+    assert txids_beside_new_money(["aa" * 32]) == {"aa" * 32}
+    PaymentRequest.update(received_sats=1001).where(PaymentRequest.id == payment.id).execute()
+    assert txids_beside_new_money(txids) == txids_beside_new_money([]) == set()
 
 
 def test_unconfirmed_outputs_are_those_of_open_requests_in_no_block() -> None:
