@@ -114,8 +114,8 @@ bench:
 
 soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
-		--timeout 0 -m "" tests/functional/test_daemon_killed.py tests/functional/test_deep_reorgs.py \
-		tests/functional/test_random_scenarios.py
+		-n 3 --dist loadscope --timeout 0 -m "" tests/functional/test_daemon_killed.py \
+		tests/functional/test_deep_reorgs.py tests/functional/test_random_scenarios.py
 	TEST_NODE=bitcoind .venv/bin/python -m pytest $(PARALLEL) -m "not install" \
 		tests/functional
 	@.venv/bin/python -m tests.support.fault_figures
