@@ -335,7 +335,8 @@ def _required(terms: Terms, tip_height: int, covered_height: int | None, confirm
         return terms.confirmations_required
     if covered_height is None:
         return max(terms.confirmations_required, CLOSING_DEPTH)
-    return int(confirmed_height) - covered_height + 1
+    # With zero confirmations required, an unconfirmed output may make a deeper block enough.
+    return max(int(confirmed_height) - covered_height + 1, terms.confirmations_required)
 
 
 def _status_uncovered(is_expired: bool, is_anything_live: bool) -> Status:

@@ -339,6 +339,14 @@ def test_a_coinbase_output_that_is_not_needed_delays_nothing() -> None:
     assert waiting.reassess_at_height == TIP + 91
 
 
+def test_no_shown_confirmations_required_are_below_zero() -> None:
+    """The outputs in blocks cover the request. With an unconfirmed output, a deeper block is enough."""
+    found = assessed(
+        paid(90, depth=2, txid="a"), paid(10, depth=1, txid="b"), paid(10, txid="c"), terms=required(0)
+    )
+    assert (found.status, found.confirmations, found.confirmations_required) == ("confirmed", 1, 0)
+
+
 @given(any_facts())
 def test_the_shown_confirmations_required_are_reached_exactly_at_the_confirmation(facts: Facts) -> None:
     """Without a coinbase output they are those of the request's terms."""
