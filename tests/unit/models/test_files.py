@@ -88,7 +88,7 @@ def test_an_existing_file_keeps_its_mode(directory: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-@pytest.mark.parametrize("first", [DAEMON, WEB])
+@pytest.mark.parametrize("first", [DAEMON, pytest.param(WEB, marks=pytest.mark.broad)])
 def test_two_users_work_on_one_database(directory: Path, first: int) -> None:
     """Daemon and web server start in either order, and work at the same time or one after the other."""
     os.chown(directory, DAEMON, GROUP)
