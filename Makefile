@@ -107,7 +107,7 @@ lint: setup-dev
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# Both servers run as they are operated: structlog, for example, loads a package for colours where the tests need one.
+# The tests' packages would count, too: structlog, for example, loads rich where it is installed.
 bench:
 	@$(MAKE) --no-print-directory VENV=.operated setup bitcoind
 	@.operated/bin/python -m bench $(BENCH_ARGS)
@@ -121,7 +121,8 @@ soak: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
-	rm -rf dist .venv .operated .bitcoind .clients .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist .venv .operated .bitcoind .clients .peers .php .debian .install \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
 # first, because pip takes a package without a wheel only where these options name the package.

@@ -26,6 +26,11 @@ _TURN = 0x6E6F646503
 """The key of PostgreSQL's advisory lock of `lock_links`. models/db/lock.py has the other keys."""
 
 OPEN = "closed_at IS NULL AND paid_at IS NULL"
+COUNTS_PARTS = "NOT is_reusable AND (closed_at IS NULL OR paid_at IS NOT NULL)"
+"""The condition that money which does not cover its request counts for the link.
+
+It counts for no link that was closed unpaid, because nobody can pay the rest.
+"""
 
 
 class Link(Table):

@@ -34,7 +34,7 @@ DROP_GRACE = timedelta(seconds=5)
 """A payment counts as dropped once it has been missing for so long.
 
 A node that has just started accepts calls a moment before its wallet resubmits its transactions. A missing
-payment never counts together with new money of its request: it is dropped at once when such money comes.
+payment is dropped at once when new money comes to its request, so the two never count together.
 """
 
 RELAY_GRACE = timedelta(seconds=60)

@@ -79,6 +79,7 @@ class Feed:
         if not subscriptions:
             # A poller without sockets does not wait.
             time.sleep(max(timeout_seconds, 0))
+            return batch
         for each in subscriptions:
             each.choose_again()
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):

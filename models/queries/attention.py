@@ -13,7 +13,7 @@ from peewee import SQL
 
 from models.db.connection import database
 from models.decision import DecidedBy, DecisionKind, add_decision, last_decision
-from models.link import Link
+from models.link import COUNTS_PARTS, Link
 from models.outbox import GIVEN_UP, REVERTED, Event, Message
 from models.payment import IN_QUESTION, PaymentRequest
 from payments.money import DUST_LIMIT_SATS
@@ -57,13 +57,9 @@ def needs_action(need: ActionNeeded) -> Any:
 
 
 def _counts_for_its_link() -> Any:
-    """Return the condition that all money of a request counts for its single-use link.
-
-    It counts for no link that was closed unpaid, because nobody can pay the rest.
-    """
-    is_payable = Link.closed_at.is_null() | Link.paid_at.is_null(False)
-    single_use = Link.select(Link.id).where(~Link.is_reusable & is_payable)
-    is_its_part = PaymentRequest.link.is_null(False) & PaymentRequest.link.in_(single_use)
+    """Return the condition that all money of a request counts for its single-use link."""
+    links = Link.select(Link.id).where(SQL(COUNTS_PARTS))
+    is_its_part = PaymentRequest.link.is_null(False) & PaymentRequest.link.in_(links)
     return is_its_part & (PaymentRequest.counted_sats == PaymentRequest.received_sats)
 
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from models.db.connection import execute, statement
+from models.link import COUNTS_PARTS
 from models.payment import PaymentRequest, is_searchable
 from payments.greenfield.facts import Mark
 from payments.status import Status
@@ -45,9 +46,10 @@ _COLUMNS = {
     "confirmed_at": "p.confirmed_at",
     "own_redirect_url": "p.redirect_url",
     "thanks": "coalesce(k.thanks, '')",
-    # As in models.queries.attention, money counts for no link that was closed unpaid.
-    "is_part": "k.id IS NOT NULL AND NOT k.is_reusable AND p.counted_sats = p.received_sats"
-    " AND (k.closed_at IS NULL OR k.paid_at IS NOT NULL)",
+    "is_part": statement(
+        "p.counted_sats = p.received_sats AND EXISTS (SELECT 1 FROM link WHERE id = p.link_id AND {counts})",
+        counts=COUNTS_PARTS,
+    ),
     "is_closed": "p.closed_at IS NOT NULL",
     "was_covered": "p.first_covered_at IS NOT NULL",
     "was_confirmed": "p.first_confirmed_at IS NOT NULL",

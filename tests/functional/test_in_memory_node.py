@@ -19,6 +19,7 @@ ADDRESSES = 3
 FEE_SATS = 2_000
 
 COMPARED: dict[str, Callable[[Any], Any]] = {
+    "getaddressinfo": lambda answer: (answer["scriptPubKey"], answer["ismine"]),
     "getbestblockhash": lambda answer: answer,
     "getblock": lambda answer: (answer["height"], answer.get("previousblockhash"), answer["tx"][1:]),
     "getblockchaininfo": lambda answer: (
@@ -39,7 +40,6 @@ COMPARED: dict[str, Callable[[Any], Any]] = {
     ),
     "getrawmempool": sorted,
     "getrawtransaction": lambda answer: answer,
-    "getaddressinfo": lambda answer: (answer["scriptPubKey"], answer["ismine"]),
     "gettransaction": lambda answer: answer["txid"],
     "gettxspendingprevout": lambda answer: answer,
     "listsinceblock": lambda answer: sorted(

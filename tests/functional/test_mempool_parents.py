@@ -2,6 +2,7 @@
 
 from models.output import Output
 from tests.support.customer import Customer
+from tests.support.expected_state import is_as_old
 from tests.support.merchant import Merchant
 
 
@@ -38,5 +39,5 @@ def test_a_replacement_of_the_parent_is_as_old_as_the_payment(merchant: Merchant
     assert order.transactions()[child.txid]["replaced_by"] == other.txid
     with merchant.database():
         replaced, replacement = (Output.get(Output.txid == sent.txid) for sent in (child, other))
-    assert replacement.present_since <= replaced.present_since
+    assert is_as_old(replacement, replaced)
     order.wait_told("received")

@@ -6,7 +6,7 @@ expected statuses from them.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from models.block import stored_tip
 from models.command import pending_commands
@@ -269,6 +269,15 @@ def _has_unreported_output(outputs: Iterable[Output], events: list[Event]) -> bo
     return any(
         output.received_output.is_live and (output.txid, output.vout) not in parts for output in outputs
     )
+
+
+def is_as_old(output: Output, replaced: Output) -> bool:
+    """Return whether an output has inherited the age of the output that it replaced.
+
+    The mempool's time is in whole seconds. An output that the feed did not bring may seem that much older.
+    """
+    difference: timedelta = replaced.present_since - output.present_since
+    return timedelta(0) <= difference < timedelta(seconds=1)
 
 
 def keep_state(request: TrackedRequest, chain: ChainState, view: View) -> None:

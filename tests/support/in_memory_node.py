@@ -84,7 +84,10 @@ class Entry:
 
 @dataclass(slots=True)
 class InMemoryWallet:
-    """Addresses with their labels, and by txid the times of payments, and their rows in `listsinceblock`."""
+    """Addresses with their labels, and the transactions that paid them.
+
+    `received` has the time of each transaction, and `outputs` has its rows in `listsinceblock`.
+    """
 
     labels: dict[str, str] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
@@ -462,8 +465,13 @@ class InMemoryNode:
     def _rpc_getaddressinfo(self, address: str, *, wallet: str) -> dict[str, Any]:
         is_mine = address in self._wallets[wallet].labels
         script = self._scripts.get(address, b"").hex()
-        document = {"address": address, "scriptPubKey": script, "ismine": is_mine}
-        return {**document, "iswatchonly": False, "solvable": is_mine}
+        return {
+            "address": address,
+            "scriptPubKey": script,
+            "ismine": is_mine,
+            "iswatchonly": False,
+            "solvable": is_mine,
+        }
 
     def _rpc_getaddressesbylabel(self, label: str, *, wallet: str) -> dict[str, Any]:
         found = [address for address, own in self._wallets[wallet].labels.items() if own == label]
@@ -504,13 +512,19 @@ class InMemoryNode:
     def _note_received(self, sent: Transaction) -> None:
         received: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for vout, (amount_sats, script) in enumerate(sent.outputs):
-            if (owner := self._owners.get(bytes(script))) is not None:
-                row = {"txid": sent.txid, "vout": vout, "address": self._addresses[bytes(script)]}
-                amount = Decimal(amount_sats) / SATS_PER_BTC
-                received[owner].append({**row, "category": "receive", "amount": amount})
-        for owner, outputs in received.items():
-            self._wallets[owner].received.setdefault(sent.txid, self._time())
-            self._wallets[owner].outputs[sent.txid] = outputs
+            if (wallet := self._owners.get(bytes(script))) is not None:
+                received[wallet].append(
+                    {
+                        "txid": sent.txid,
+                        "vout": vout,
+                        "address": self._addresses[bytes(script)],
+                        "category": "receive",
+                        "amount": Decimal(amount_sats) / SATS_PER_BTC,
+                    }
+                )
+        for wallet, outputs in received.items():
+            self._wallets[wallet].received.setdefault(sent.txid, self._time())
+            self._wallets[wallet].outputs[sent.txid] = outputs
 
     # The feed
 
