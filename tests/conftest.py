@@ -113,15 +113,18 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=KINDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the DATABASE_URL of a database without rows; the test runs on each kind.
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the DATABASE_URL of a database without rows; the test runs on each kind.
 
     A PostgreSQL database has its tables. A SQLite file does not exist yet, and `open_prepared` copies one.
     """
     if request.param == "sqlite":
-        return sqlite_in(tmp_path)
+        yield sqlite_in(tmp_path)
+        return
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.prepared_database()
+    url = server.prepared_database()
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture(params=KINDS)
