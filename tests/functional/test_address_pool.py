@@ -20,7 +20,6 @@ from regtest.installation import settings_for
 from regtest.node import RegtestNode, rpcauth
 from tests.conftest import sqlite_in
 from tests.functional.conftest import MerchantMaker
-from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
 
 PoolMaker = Callable[[dict[str, str]], AddressPool]
@@ -35,15 +34,11 @@ def _made(node: RegtestNode, wallet: str) -> int:
     return len(node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
 
 
-def _wait_full(merchant: Merchant) -> None:
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the address pool")
-
-
 def test_a_full_disk_wastes_no_addresses(make_merchant: MerchantMaker, tmp_path: Path) -> None:
     """The daemon cannot store addresses, so it orders none, though the pool lacks three."""
     url = sqlite_in(tmp_path)  # PostgreSQL's files are not the daemon's
     merchant = make_merchant(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1", DATABASE_URL=url).open()
-    _wait_full(merchant)
+    merchant.wait_full()
     made = _made(merchant.node, merchant.wallet)
     resource.prlimit(merchant.daemon.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, resource.RLIM_INFINITY))
     for _ in range(3):
@@ -52,7 +47,7 @@ def test_a_full_disk_wastes_no_addresses(make_merchant: MerchantMaker, tmp_path:
     assert merchant.health().document["addresses"]["free"] == POOL - 3
     assert _made(merchant.node, merchant.wallet) == made
     resource.prlimit(merchant.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    _wait_full(merchant)
+    merchant.wait_full()
     assert _made(merchant.node, merchant.wallet) == made + 3
 
 

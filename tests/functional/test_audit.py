@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 
-from daemon.node.calls import RPC_CALLS
 from models.address import Address
 from models.db.connection import Table
 from models.outbox import Event, Message
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
-from regtest.node import RegtestNode
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant, Order
@@ -231,31 +229,6 @@ def test_an_address_missing_from_the_table_is_reported(
             lambda: Output.select().join(Address).where(Address.address == lost).count() == 1,
             "store the output",
         )
-
-
-def test_a_check_that_the_whitelist_forbids_is_reported(
-    start_node: Callable[..., RegtestNode], tmp_path: Path
-) -> None:
-    """The daemon works without these calls. The audit names the checks that it skipped."""
-    allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel", "gettransaction"}))
-    node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
-    node.fund_customer()
-    merchant = Merchant(node, tmp_path).open()
-    try:
-        merchant.daemon.wait_for_line(
-            "check for addresses missing from the database skipped",
-            "getaddressesbylabel: add it to rpcwhitelist",
-        )
-        customer, order = Customer(node), merchant.request(confirmations=1)
-        # The daemon first sees the payment in a block, and can't request its time from the wallet.
-        customer.mine_only(customer.write({order.address: order.amount_sats}).raw)
-        order.wait("confirmed")
-        merchant.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
-        report = merchant.installation.manage_json("audit")
-        assert report["differences"] == []
-        assert "getaddressesbylabel" in report["not_checked"][0]
-    finally:
-        merchant.close()
 
 
 def test_a_daemon_that_is_behind_is_a_difference(make_merchant: MerchantMaker) -> None:

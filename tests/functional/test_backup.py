@@ -1,7 +1,6 @@
 """A backup of a database in use can be restored, without the loss of a payment."""
 
 import importlib.util
-import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -49,8 +48,7 @@ def test_a_backup_of_a_database_in_use_can_be_restored(
     merchant.node.mine()
     paid_later.wait("confirmed")
 
-    merchant.installation.stop()
-    _restore(merchant, copy)
+    merchant.put_back(copy)
     retired = merchant.installation.manage_json("database", "retire-pool")["retired"]
     assert retired > 0
     merchant.daemon.start()
@@ -63,14 +61,6 @@ def test_a_backup_of_a_database_in_use_can_be_restored(
     assert merchant.request().address != since.address
     *differences, _ = merchant.installation.manage("audit").stdout.splitlines()
     assert all("is not in the database" in line for line in differences), differences
-
-
-def _restore(merchant: Merchant, copy: Path) -> None:
-    """Replace the database by the copy, with the steps of docs/install.md."""
-    name = merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
-    for beside in ("", "-wal", "-shm"):
-        Path(name + beside).unlink(missing_ok=True)
-    shutil.copy(copy, name)
 
 
 def test_a_backup_replaces_no_file(merchant: Merchant, tmp_path: Path) -> None:

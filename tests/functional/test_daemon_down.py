@@ -9,11 +9,9 @@ from structlog.testing import CapturingLogger
 
 from daemon import progress
 from tests.support.customer import Customer
-from tests.support.merchant import Merchant, subjects
+from tests.support.merchant import Merchant
 from tests.support.scenario import Scenario
 from tests.support.waiting import wait_until
-
-pytestmark = pytest.mark.bitcoind
 
 
 @contextmanager
@@ -69,23 +67,6 @@ def test_a_missed_fee_bump_has_no_event(merchant: Merchant, customer: Customer) 
         bumped = customer.bump_fee(sent)
     order.wait("received", txid=bumped.txid, received_at=received_at)
     order.wait_told("received")
-
-
-def test_payments_in_ten_missed_blocks_are_found_after_a_sweep(
-    merchant: Merchant, customer: Customer
-) -> None:
-    """The daemon finds payments in the chain, also if the wallet has spent them."""
-    order, other = merchant.request(), merchant.request()
-    with down(merchant):
-        customer.pay(order.address, order.amount_sats)
-        merchant.node.mine()
-        merchant.node.rpc("sendall", [customer.address()], wallet=merchant.wallet)
-        merchant.node.mine(9)
-        customer.pay(other.address, other.amount_sats)
-    order.wait("confirmed", confirmations=10)
-    letters = order.wait_told("received", "confirmed")
-    assert subjects(letters) == ["Payment received", "Payment confirmed"]
-    other.wait_told("received")
 
 
 def test_payments_in_a_thousand_missed_blocks_are_confirmed(merchant: Merchant, customer: Customer) -> None:

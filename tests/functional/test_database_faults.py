@@ -180,7 +180,7 @@ def test_restarts_of_postgresql_under_load_lose_nothing(
     """Calls get 503 during a restart. Each request with the answer 201 is stored. No payment is missing."""
     with PostgresServer() as server:
         merchant = make_merchant(DATABASE_URL=server.new_database(), ADDRESS_POOL="200").open()
-        merchant.wait(lambda: merchant.health().document["addresses"]["free"] == 200, "fill the address pool")
+        merchant.wait_full()
         orders = [merchant.request(confirmations=1) for _ in range(3)]
         customer.pay(orders[0].address, orders[0].amount_sats)
         orders[0].wait("received")

@@ -119,7 +119,7 @@ def test_a_payment_from_request_to_confirmation(merchant: Merchant, chain: Chain
     orders[1].wait("confirmed")
     orders[1].wait_told("received", "confirmed")
     assert orders[0].now()["status"] == "new"
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool again")
+    merchant.wait_full()
 
 
 def test_payments_while_the_daemon_is_down_are_found(merchant: Merchant, chain: ChainState) -> None:
@@ -183,7 +183,7 @@ def test_each_sellers_wallet_has_its_own_pool(merchant: Merchant, chain: ChainSt
 
 def test_an_empty_pool_refuses_the_requests_of_its_sellers_alone(merchant: Merchant) -> None:
     """/health names the wallet."""
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.wait_full()
     merchant.daemon.stop()
     merchant.installation.manage_json("wallet", "add", "vault", f"tr({TPUB}/0/*)", "--start-index", "0")
     merchant.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
@@ -211,7 +211,7 @@ def test_money_beyond_the_pool_is_recorded_and_the_wallet_goes_on_behind(
     "place", ["addresses-derived.written", "addresses-derived.committed", "rpc.deriveaddresses"]
 )
 def test_a_daemon_killed_while_it_derives_gives_no_address_twice(merchant: Merchant, place: str) -> None:
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.wait_full()
     merchant.daemon.stop()
     merchant.daemon.environ["NODETILL_FAILPOINT"] = place
     merchant.daemon.start()
@@ -230,7 +230,7 @@ def test_an_older_copy_of_the_database_gives_no_address_twice(
 ) -> None:
     """All that may have been given is skipped, and money that comes to it is recorded."""
     merchant.request()
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.wait_full()
     path, copy = tmp_path / "nodetill.db", tmp_path / "copy"
     copy.mkdir()
     if way == "backup":
@@ -241,7 +241,7 @@ def test_an_older_copy_of_the_database_gives_no_address_twice(
             shutil.copy2(each, copy / each.name)
         merchant.installation.start()
     lost = [merchant.request() for _ in range(2 * POOL)]
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the pool")
+    merchant.wait_full()
     merchant.installation.stop()
     mined = pay_order(chain, lost[-1])
     chain.mine([mined])

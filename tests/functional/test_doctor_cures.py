@@ -1,11 +1,13 @@
 """The tests apply each cure as the doctor prints it. Afterwards the doctor finds no fault."""
 
+import json
 import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,12 +17,16 @@ from manage import manage
 from models.db.connection import disconnect
 from regtest.child import free_ports
 from regtest.node import RegtestNode, rpcauth
+from tests.functional.conftest import MerchantMaker
 from tests.functional.test_doctor import FOREIGN_ADDRESS
+from tests.support.customer import Customer
 from tests.support.doctor import WALLET, Diagnosis, Installation
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
+from tests.support.merchant import Merchant
 
 pytestmark = [
+    pytest.mark.bitcoind,
     pytest.mark.usefixtures("short_listening"),
     pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
 ]
@@ -258,3 +264,43 @@ def test_the_printed_chmod_cures_an_env_file(installation: Installation, tmp_pat
     text = installation.diagnose().text("settings")
     subprocess.run(shlex.split(text.rpartition(": ")[2]), check=True)
     assert installation.diagnose().state("settings") == "ok"
+
+
+@pytest.mark.broad
+def test_events_retry_delivers_an_email_that_was_given_up(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
+    """The mail server refuses the email, and the doctor reports that. After a retry the email comes once."""
+    with MailServer() as server:
+        merchant = make_merchant(SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never").open()
+        before = _diagnose(merchant)
+        assert before.exit_status == 0, before.wrong
+        assert before.state("daemon") == before.state("mail") == "ok"
+
+        server.answers["RCPT"] = "550 no such user"
+        order = merchant.request()
+        customer.pay(order.address, order.amount_sats)
+        order.wait("received")
+        merchant.wait(lambda: _deliveries(order.event_list())[0]["failed_at"], "give the email up")
+        assert {*_diagnose(merchant).wrong} == {"messages", "mail"}
+        (listed,) = merchant.installation.manage_json("events", "list")
+        assert listed["payment_request_id"] == order.id
+        assert "550 no such user" in listed["last_error"]
+
+        del server.answers["RCPT"]
+        merchant.installation.manage_json("events", "retry", order.id)
+        merchant.wait(lambda: server.taken, "deliver the email")
+        merchant.wait(order.is_all_delivered, "mark the email as delivered")
+        assert _diagnose(merchant).wrong == {}
+        assert merchant.installation.manage_json("events", "list") == []
+        assert len(server.taken) == 1
+
+
+def _diagnose(merchant: Merchant) -> Diagnosis:
+    done = merchant.installation.manage("doctor", "--json")
+    assert done.stderr == ""
+    return Diagnosis(done.returncode, json.loads(done.stdout))
+
+
+def _deliveries(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for event in events for each in event["deliveries"]]

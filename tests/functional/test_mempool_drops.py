@@ -1,8 +1,7 @@
 """Payments that leave the mempool without a message of the feed. The daemon drops them soon."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,21 +9,13 @@ from models.address import add_addresses
 from models.outbox import events_of
 from models.output import DROPPED, Output
 from payments.status import Status
-from regtest.node import RegtestNode
-from tests.support.customer import Customer
 from tests.support.expected_state import TrackedRequest
-from tests.support.in_process_daemon import FeedDelivery
-from tests.support.merchant import Merchant
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
-
-pytestmark = pytest.mark.bitcoind
 
 AMOUNT_SATS = 2_000
 CALLS = 7
 """The number of RPC calls that the daemon makes for one message of the feed."""
-EXPIRY = timedelta(days=15)
-"""bitcoind keeps a transaction for 14 days (-mempoolexpiry)."""
 
 Change = Callable[[Scenario, TrackedRequest, int], None]
 
@@ -89,74 +80,6 @@ def test_payments_that_leave_during_the_daemons_calls_are_dropped(scenario: Scen
     scenario.end()
 
 
-def test_a_payment_evicted_by_a_sibling_is_dropped(scenario: Scenario) -> None:
-    """A version-3 parent has one unconfirmed child. A second child evicts it, by another output."""
-    scenario.begin()
-    if "Knots" in scenario.chain.node.rpc("getnetworkinfo")["subversion"]:
-        scenario.daemon.stop()
-        # Bitcoin Core always keeps to BIP 431. Knots does so on request.
-        scenario.chain.node.restart("-mempooltruc=enforce")
-        scenario.daemon.start()
-    account = scenario.request(AMOUNT_SATS, confirmations=0)
-    chain = scenario.chain
-    parent = chain.build_transaction([chain.coin()], [(ANYONE_CAN_SPEND, 100_000)], FEE_SATS, 3)
-    child = chain.build_transaction([parent.coin(0)], [(account.script, AMOUNT_SATS)], FEE_SATS, 3)
-    sibling = chain.build_transaction([parent.coin(1)], [], 50 * FEE_SATS, 3)
-    assert chain.publish(parent)
-    assert chain.publish(child)
-    scenario.settle()
-    assert account.row().status == Status.CONFIRMED
-
-    assert chain.publish(sibling)
-    assert child.txid not in chain.view().mempool
-    scenario.settle()
-    assert account.row().status == Status.NEW
-    assert Output.get(Output.txid == child.txid).state == DROPPED
-    scenario.end()
-
-
-def _let_expire(scenario: Scenario, sent: BuiltTransaction, other: TrackedRequest) -> None:
-    """Set bitcoind's clock past the expiry. A further payment lets bitcoind look through its mempool."""
-    try:
-        scenario.chain.node.rpc("setmocktime", int((datetime.now(UTC) + EXPIRY).timestamp()))
-        scenario.pay([(other, AMOUNT_SATS)])
-        assert sent.txid not in scenario.chain.view().mempool
-        scenario.settle()
-    finally:
-        scenario.chain.node.rpc("setmocktime", 0)
-
-
-def test_a_payment_that_expires_from_the_mempool_is_dropped(scenario: Scenario) -> None:
-    """bitcoind publishes nothing about an expired transaction, or about one that a full mempool evicts."""
-    scenario.begin()
-    account, other = scenario.request(AMOUNT_SATS), scenario.request(AMOUNT_SATS)
-    sent = scenario.pay([(account, AMOUNT_SATS)])
-    scenario.settle()
-    _let_expire(scenario, sent, other)
-    assert account.row().status == Status.NEW
-    scenario.end()
-
-
-def test_a_payment_that_leaves_the_mempool_is_dropped_until_it_returns(scenario: Scenario) -> None:
-    """Without a feed, the daemon looks up each unconfirmed payment."""
-    scenario.begin()
-    scenario.daemon.stop()
-    scenario.daemon.start(FeedDelivery.NOTHING)
-    account, other = scenario.request(AMOUNT_SATS), scenario.request(AMOUNT_SATS)
-    sent = scenario.pay([(account, AMOUNT_SATS)])
-    scenario.settle()
-    _let_expire(scenario, sent, other)
-    assert account.row().status == Status.NEW
-    assert Output.get(Output.txid == sent.txid).state == DROPPED
-
-    assert scenario.chain.publish(sent)
-    scenario.settle()
-    assert account.row().status == Status.RECEIVED
-    events = [event.type for event in events_of(account.row())]
-    assert events == ["payment.received", "payment.reverted", "payment.received"]
-    scenario.end()
-
-
 def test_a_payment_whose_replacement_leaves_is_dropped(scenario: Scenario) -> None:
     """The state is not `replaced`, because the replacement is in no mempool."""
     scenario.begin()
@@ -197,31 +120,6 @@ def test_an_output_without_a_request_gets_its_final_state(scenario: Scenario) ->
     chain.mine([mined])
     wait_for("mined", "replaced", "dropped")
     scenario.end()
-
-
-@pytest.mark.parametrize("option", ["-txindex=1", pytest.param("-txindex=0", marks=pytest.mark.slow)])
-def test_a_payment_in_an_unread_stale_block_delays_nothing(
-    start_node: Callable[..., RegtestNode], tmp_path: Path, option: str
-) -> None:
-    """With txindex=1 bitcoind still returns the transaction, although it is in no chain and no mempool."""
-    node = start_node(option)
-    node.fund_customer()
-    customer = Customer(node)
-    merchant = Merchant(node, tmp_path).open()
-    try:
-        order, other = merchant.request(), merchant.request(confirmations=1)
-        merchant.daemon.stop()
-        [stale] = node.rpc("generatetoaddress", 1, order.address)
-        node.rpc("invalidateblock", stale)
-        node.mine(2)
-        merchant.daemon.start()
-        customer.pay(other.address, other.amount_sats)
-        node.mine()
-        other.wait("confirmed")
-        merchant.wait_well()
-        assert order.now()["status"] == "new"
-    finally:
-        merchant.close()
 
 
 @pytest.mark.parametrize("is_mined", [False, True])

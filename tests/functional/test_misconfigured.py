@@ -7,7 +7,6 @@ import pytest
 
 from config import EX_CONFIG
 from daemon.node.calls import RPC_CALLS
-from models.daemon_status import update_report
 from regtest.child import free_ports
 from regtest.node import RegtestNode, rpcauth
 from tests.conftest import NewDatabase
@@ -56,19 +55,6 @@ def test_a_missing_cookie_file_is_reported(
     url, cookie = f"http://127.0.0.1:{regtest_node.rpc_port}", tmp_path / "nowhere"
     merchant = make_merchant(BITCOIND_RPC_URL=url, BITCOIND_COOKIE_FILE=str(cookie)).open(is_well=False)
     _check_reported(merchant, "outage", str(cookie), "BITCOIND_COOKIE_FILE")
-
-
-def test_a_missing_wallet_is_reported_and_creating_it_is_enough(
-    make_merchant: MerchantMaker, customer: Customer
-) -> None:
-    """The daemon creates no wallet. Once the wallet exists, the daemon fills the address pool."""
-    merchant = make_merchant(RECONCILE_INTERVAL="1").open(is_well=False, has_wallet=False)
-    _check_reported(merchant, "needs attention", f"no wallet {merchant.wallet}", "manage.py wallet create")
-    merchant.installation.manage_json("wallet", "create")
-    merchant.wait_well()
-    order = merchant.request()
-    customer.pay(order.address, order.amount_sats)
-    order.wait("received")
 
 
 @pytest.mark.broad
@@ -124,15 +110,6 @@ def test_a_user_who_may_not_list_the_topics_gets_advice(
         merchant.close()
 
 
-def test_the_database_of_another_chain_is_refused(make_merchant: MerchantMaker) -> None:
-    """A regtest node decides nothing about the payments of a mainnet database."""
-    merchant = make_merchant()
-    with merchant.database():
-        update_report(chain="main")
-    merchant.open(is_well=False)
-    _check_reported(merchant, "outage", "bitcoind is on chain regtest, but this database belongs to main")
-
-
 def test_a_wrong_setting_ends_both_servers_with_one_line(make_merchant: MerchantMaker) -> None:
     """The exit status is 78. The line names the variable and its wrong value."""
     merchant = make_merchant(CONFIRMATIONS="many")
@@ -141,3 +118,56 @@ def test_a_wrong_setting_ends_both_servers_with_one_line(make_merchant: Merchant
         (line,) = server.lines()
         assert "CONFIRMATIONS" in line
         assert "many" in line
+
+
+def test_no_secret_is_in_any_log_or_command_line(merchant: Merchant) -> None:
+    """The secrets are the seller's key and webhook secret, bitcoind's password, and a wrong key."""
+    for key in ("nt_a-guess", None):
+        merchant.installation.client(key).post("/api/v1/payments", {"seller_id": merchant.webhook_secret})
+    merchant.node.rpc("unloadwallet", merchant.wallet)
+    merchant.daemon.restart()
+    merchant.wait_well()
+    text = merchant.daemon.log_file.read_text() + merchant.web.log_file.read_text()
+    for server in (merchant.daemon, merchant.web):
+        text += Path(f"/proc/{server.pid}/cmdline").read_text()
+    assert merchant.client.api_key is not None
+    for secret in (merchant.client.api_key, merchant.webhook_secret, merchant.node.password, "nt_a-guess"):
+        assert secret not in text
+
+
+def test_a_check_that_the_whitelist_forbids_is_reported(
+    start_node: Callable[..., RegtestNode], tmp_path: Path
+) -> None:
+    """The daemon works without these calls. The audit names the checks that it skipped."""
+    allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel", "gettransaction"}))
+    node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
+    node.fund_customer()
+    merchant = Merchant(node, tmp_path).open()
+    try:
+        merchant.daemon.wait_for_line(
+            "check for addresses missing from the database skipped",
+            "getaddressesbylabel: add it to rpcwhitelist",
+        )
+        customer, order = Customer(node), merchant.request(confirmations=1)
+        # The daemon first sees the payment in a block, and can't request its time from the wallet.
+        customer.mine_only(customer.write({order.address: order.amount_sats}).raw)
+        order.wait("confirmed")
+        merchant.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
+        report = merchant.installation.manage_json("audit")
+        assert report["differences"] == []
+        assert "getaddressesbylabel" in report["not_checked"][0]
+    finally:
+        merchant.close()
+
+
+def test_a_missing_wallet_is_reported_and_creating_it_is_enough(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
+    """The daemon creates no wallet. Once the wallet exists, the daemon fills the address pool."""
+    merchant = make_merchant(RECONCILE_INTERVAL="1").open(is_well=False, has_wallet=False)
+    _check_reported(merchant, "needs attention", f"no wallet {merchant.wallet}", "manage.py wallet create")
+    merchant.installation.manage_json("wallet", "create")
+    merchant.wait_well()
+    order = merchant.request()
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")

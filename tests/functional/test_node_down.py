@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant, is_urgent
 
@@ -107,30 +106,3 @@ def test_a_double_spend_without_a_feed_is_found(merchant: Merchant, customer: Cu
     order.wait("new")
     assert order.transactions()[sent.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")
-
-
-def test_an_unloaded_wallet_is_loaded_again(make_merchant: MerchantMaker, customer: Customer) -> None:
-    """The daemon loads the wallet, because new addresses need it. Payments are found without it."""
-    merchant = make_merchant(RECONCILE_INTERVAL="1").open()
-    merchant.node.rpc("unloadwallet", merchant.wallet)
-    order = merchant.request()
-    customer.pay(order.address, order.amount_sats)
-    order.wait("received")
-    merchant.wait(lambda: merchant.wallet in merchant.node.rpc("listwallets"), "load the wallet")
-    size = int(merchant.installation.settings["ADDRESS_POOL"])
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == size, "fill the pool")
-    merchant.wait_well()
-
-
-def test_a_locked_wallet_is_enough(make_merchant: MerchantMaker, customer: Customer) -> None:
-    """The daemon gets addresses and finds payments without the passphrase, because it spends nothing."""
-    merchant = make_merchant(ADDRESS_POOL="5", RECONCILE_INTERVAL="1").open()
-    merchant.node.rpc("encryptwallet", "correct horse", wallet=merchant.wallet)
-    assert merchant.node.rpc("getwalletinfo", wallet=merchant.wallet)["unlocked_until"] == 0
-    orders = [merchant.request(confirmations=1) for _ in range(8)]
-    customer.pay(orders[-1].address, orders[-1].amount_sats)
-    orders[-1].wait("received")
-    merchant.node.mine()
-    orders[-1].wait("confirmed")
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == 5, "fill the pool")
-    merchant.wait_well()

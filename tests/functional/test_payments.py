@@ -206,3 +206,21 @@ def _all_received(*orders: Order) -> None:
     for order in orders:
         order.wait("received", due_sats=0)
         order.wait_told("received")
+
+
+def test_payments_in_ten_missed_blocks_are_found_after_a_sweep(
+    merchant: Merchant, customer: Customer
+) -> None:
+    """The daemon was stopped. It finds payments in the chain, also if the wallet has spent them."""
+    order, other = merchant.request(), merchant.request()
+    merchant.daemon.stop()
+    customer.pay(order.address, order.amount_sats)
+    merchant.node.mine()
+    merchant.node.rpc("sendall", [customer.address()], wallet=merchant.wallet)
+    merchant.node.mine(9)
+    customer.pay(other.address, other.amount_sats)
+    merchant.daemon.start()
+    order.wait("confirmed", confirmations=10)
+    letters = order.wait_told("received", "confirmed")
+    assert subjects(letters) == ["Payment received", "Payment confirmed"]
+    other.wait_told("received")

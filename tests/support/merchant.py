@@ -1,5 +1,6 @@
 """A complete Nodetill on a regtest node, with the calls of its merchant and its operator."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,19 @@ class Merchant:
         """Wait until every status is computed at the node's tip."""
         height = self.node.rpc("getblockcount")
         self.wait(lambda: self.health().document["chain"]["height"] == height, f"assess at the tip, {height}")
+
+    def wait_full(self) -> None:
+        """Wait until the address pool is full."""
+        size = int(self.installation.settings["ADDRESS_POOL"])
+        self.wait(lambda: self.health().document["addresses"]["free"] == size, "fill the address pool")
+
+    def put_back(self, copy: Path) -> None:
+        """Stop both servers, and put the copy in the place of their SQLite database (docs/install.md)."""
+        self.installation.stop()
+        name = self.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+        for beside in ("", "-wal", "-shm"):
+            Path(name + beside).unlink(missing_ok=True)
+        shutil.copy(copy, name)
 
     def letters(self) -> list[EmailMessage]:
         return self.installation.letters()

@@ -1,29 +1,32 @@
-"""Another wallet, chain or database under the old name gives no address, and changes no status."""
+"""bitcoind's wallet or chain is exchanged, missing, unloaded or locked. No payment is lost or invented."""
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from models.address import Address
-from models.daemon_status import update_report
-from models.output import MINED, Output
+from models.output import MEMPOOL, MINED, Output
 from regtest.node import RegtestNode
-from regtest.process import Process
 from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import SELLER, Merchant
+from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
+from tests.support.tx_builder import BuiltTransaction
 
 pytestmark = pytest.mark.bitcoind
 
 POOL = 5
+AMOUNT_SATS = 2_000
+ADDRESSES = 30
 
 
 @pytest.fixture(scope="session")
 def new_database() -> NewDatabase:
-    """Return a maker of SQLite databases, because a test puts back the copy of a file."""
+    """Return a maker of SQLite databases, because a test puts back a file's copy."""
     return sqlite_in
 
 
@@ -31,13 +34,9 @@ def new_database() -> NewDatabase:
 def merchant(make_merchant: MerchantMaker) -> Iterator[Merchant]:
     """Yield a merchant whose daemon reconciles only after an hour."""
     merchant = make_merchant(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="3600").open()
-    _wait_full(merchant)
+    merchant.wait_full()
     yield merchant
     merchant.close()
-
-
-def _wait_full(merchant: Merchant) -> None:
-    merchant.wait(lambda: merchant.health().document["addresses"]["free"] == POOL, "fill the address pool")
 
 
 def _wallet_path(merchant: Merchant) -> Path:
@@ -133,30 +132,6 @@ def test_a_missing_wallet_gives_no_address(merchant: Merchant) -> None:
     merchant.wait_well()
 
 
-def test_a_database_of_another_chain_gets_no_address_of_this_one(make_merchant: MerchantMaker) -> None:
-    """Payments of customers on the main chain would be lost."""
-    merchant = make_merchant()
-    with merchant.database():
-        update_report(chain="main")
-    merchant.open(is_well=False)
-    merchant.wait_problem("this database belongs to main")
-    assert _free(merchant) == []
-
-
-def test_an_old_copy_of_the_database_gives_no_address_twice(merchant: Merchant, tmp_path: Path) -> None:
-    """The wallet has made addresses since the copy, so each free address in the copy may be in use."""
-    copy = tmp_path / "copy.db"
-    merchant.installation.manage_json("database", "backup", str(copy))
-    since = [merchant.request() for _ in range(POOL - 1)]
-    _wait_full(merchant)
-    _restore(merchant, copy)
-    merchant.daemon.start()
-    merchant.daemon.wait_for_line("addresses of the wallet taken in", f"free_retired={POOL}")
-    merchant.web.start()
-    merchant.installation.wait_ready()
-    _request_addresses_of_the_wallet(merchant, but=[order.address for order in since])
-
-
 @pytest.mark.broad
 def test_payments_since_a_backup_are_found_after_a_late_wallet(
     merchant: Merchant, customer: Customer, tmp_path: Path
@@ -166,12 +141,12 @@ def test_payments_since_a_backup_are_found_after_a_late_wallet(
     merchant.installation.manage_json("database", "backup", str(copy))
     for _ in range(POOL):
         merchant.request()
-    _wait_full(merchant)
+    merchant.wait_full()
     late = merchant.request()
     sent = customer.pay(late.address, late.amount_sats)
     merchant.node.mine()
     late.wait("confirming")
-    _restore(merchant, copy)
+    merchant.put_back(copy)
     lost = _lose_wallet(merchant)
     merchant.daemon.start()
     merchant.daemon.wait_for_line("block connected")
@@ -185,15 +160,6 @@ def test_payments_since_a_backup_are_found_after_a_late_wallet(
     merchant.wait(is_stored, "store the payment")
 
 
-def _restore(merchant: Merchant, copy: Path) -> None:
-    """Stop both servers, and put the copy in the place of their database."""
-    merchant.installation.stop()
-    name = merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
-    for beside in ("", "-wal", "-shm"):
-        Path(name + beside).unlink(missing_ok=True)
-    shutil.copy(copy, name)
-
-
 @pytest.mark.broad
 def test_a_chain_that_began_again_changes_no_status(
     start_node: Callable[..., RegtestNode], tmp_path: Path
@@ -203,7 +169,7 @@ def test_a_chain_that_began_again_changes_no_status(
     node.fund_customer()
     merchant = Merchant(node, tmp_path, ADDRESS_POOL=str(POOL)).open()
     try:
-        _wait_full(merchant)
+        merchant.wait_full()
         customer, paid, order = Customer(node), merchant.request(confirmations=1), merchant.request()
         customer.pay(paid.address, paid.amount_sats)
         node.mine()
@@ -233,36 +199,106 @@ def test_a_chain_that_began_again_changes_no_status(
         merchant.close()
 
 
-def test_servers_follow_a_database_that_replaces_theirs(merchant: Merchant, tmp_path: Path) -> None:
-    """The servers have the old file open, and later writes to it would be lost."""
-    copy = tmp_path / "copy.db"
-    merchant.installation.manage_json("database", "backup", str(copy))
-    lost = merchant.request()
-    path = Path(merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink()
-    copy.rename(path)
-    assert merchant.client.get(lost.path).status == 404
-    merchant.daemon.wait_for_line("lock lost", "another database is in its place")
-    merchant.daemon.wait_for_line("addresses of the wallet taken in")
-    kept = merchant.request()
-    merchant.installation.stop()
-    merchant.daemon.start()
-    merchant.web.start()
-    merchant.installation.wait_ready()
-    assert kept.now()["payment_request_id"] == kept.id
+def test_an_unloaded_wallet_is_loaded_again(make_merchant: MerchantMaker, customer: Customer) -> None:
+    """The daemon loads the wallet, because new addresses need it. Payments are found without it."""
+    merchant = make_merchant(RECONCILE_INTERVAL="1").open()
+    merchant.node.rpc("unloadwallet", merchant.wallet)
+    order = merchant.request()
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    merchant.wait(lambda: merchant.wallet in merchant.node.rpc("listwallets"), "load the wallet")
+    merchant.wait_full()
+    merchant.wait_well()
 
 
-@pytest.mark.broad
-def test_two_paths_to_one_database_have_one_daemon(merchant: Merchant, tmp_path: Path) -> None:
-    """The second daemon is a standby, although its DATABASE_URL is a link."""
-    path = Path(merchant.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
-    link = tmp_path / "link.db"
-    link.symlink_to(path)
-    environ = merchant.installation.environ | {"DATABASE_URL": f"sqlite:///{link}"}
-    second = Process("run_daemon.py", environ, tmp_path)
-    second.start()
-    try:
-        second.wait_for_line("standby", "another daemon works on this database")
-    finally:
-        second.stop()
+def test_a_locked_wallet_is_enough(make_merchant: MerchantMaker, customer: Customer) -> None:
+    """The daemon gets addresses and finds payments without the passphrase, because it spends nothing."""
+    merchant = make_merchant(ADDRESS_POOL="5", RECONCILE_INTERVAL="1").open()
+    merchant.node.rpc("encryptwallet", "correct horse", wallet=merchant.wallet)
+    assert merchant.node.rpc("getwalletinfo", wallet=merchant.wallet)["unlocked_until"] == 0
+    orders = [merchant.request(confirmations=1) for _ in range(8)]
+    customer.pay(orders[-1].address, orders[-1].amount_sats)
+    orders[-1].wait("received")
+    merchant.node.mine()
+    orders[-1].wait("confirmed")
+    merchant.wait_full()
+    merchant.wait_well()
+
+
+def _addresses_since_backup(scenario: Scenario, count: int) -> dict[str, bytes]:
+    """Create addresses that the database lacks, and return the script of each."""
+    rpc, wallet = scenario.chain.node.rpc, scenario.settings.bitcoind_wallet
+    named = [rpc("getnewaddress", "nodetill", "bech32", wallet=wallet) for _ in range(count)]
+    return {each: bytes.fromhex(rpc("validateaddress", each)["scriptPubKey"]) for each in named}
+
+
+def _pay(scenario: Scenario, script: bytes, *, is_public: bool) -> BuiltTransaction:
+    made = scenario.chain.build_transaction([scenario.chain.coin()], [(script, AMOUNT_SATS)], FEE_SATS)
+    if is_public:
+        assert scenario.chain.publish(made)
+    return made
+
+
+def _wait_stored(
+    scenario: Scenario, mined: list[BuiltTransaction], unconfirmed: list[BuiltTransaction]
+) -> None:
+    wanted = {each.txid: MINED for each in mined} | {each.txid: MEMPOOL for each in unconfirmed}
+
+    def are_stored() -> bool:
+        return {output.txid: output.state for output in Output.select()} == wanted
+
+    assert scenario.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
+
+
+def test_a_payment_to_an_address_created_since_the_backup_is_recorded(scenario: Scenario) -> None:
+    """The daemon imports the addresses before it reads the blocks."""
+    scenario.begin()
+    scenario.daemon.stop()
+    scripts = list(_addresses_since_backup(scenario, ADDRESSES).values())
+    mined = [_pay(scenario, script, is_public=False) for script in scripts[:-1]]
+    scenario.chain.mine(mined)
+    waiting = _pay(scenario, scripts[-1], is_public=True)
+    scenario.daemon.start()
+    _wait_stored(scenario, mined, [waiting])
+    scenario.end()
+
+
+@contextmanager
+def _wallet_away(scenario: Scenario) -> Iterator[None]:
+    """Move the wallet's directory away, so that bitcoind can't load the wallet."""
+    node, name = scenario.chain.node, scenario.settings.bitcoind_wallet
+    assert isinstance(node, RegtestNode)
+    [wallet] = [path for path in Path(node.datadir).rglob(name) if path.is_dir()]
+    node.rpc("unloadwallet", name)
+    wallet.rename(wallet.with_name("away"))
+    yield
+    wallet.with_name("away").rename(wallet)
+    node.rpc("loadwallet", name)
+
+
+@pytest.mark.parametrize("has_restarted", [False, True])
+def test_blocks_are_read_again_once_the_wallet_is_loaded(scenario: Scenario, has_restarted: bool) -> None:
+    """The blocks are read without the wallet. Payments to its addresses are found once the wallet is back."""
+    scenario.begin()
+    paid = scenario.request(AMOUNT_SATS)
+    scenario.daemon.stop()
+    scripts = list(_addresses_since_backup(scenario, 2).values())
+    mined = [_pay(scenario, script, is_public=False) for script in scripts]
+    known = scenario.pay([(paid, AMOUNT_SATS)])
+    scenario.chain.mine([*mined, known])
+    scenario.chain.mine()
+    with _wallet_away(scenario):
+        scenario.daemon.start()
+        scenario.settle()
+        assert [output.txid for output in Output.select()] == [known.txid]
+        if has_restarted:
+            scenario.daemon.stop()
+    if has_restarted:
+        scenario.daemon.start()
+    scenario.is_rough = True
+    # A new connection makes the daemon reconcile, and a new block does not.
+    if not has_restarted:
+        scenario.chain.node.restart()
+    _wait_stored(scenario, [known, *mined], [])
+    scenario.settle()
+    scenario.end()
