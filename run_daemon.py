@@ -70,7 +70,7 @@ class SignalWaiter:
         self.is_asked_for = True
         self._manager.stopping()
         time.sleep(FORCE_EXIT_SECONDS)
-        log.warning("daemon stopped in the midst of something", reason="the threads did not end in time")
+        log.warning("daemon stopped before its work ended", reason="the threads did not end in time")
         logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
 

@@ -11,7 +11,7 @@ BOLD, DIM, GREEN, RED, YELLOW = "1", "2", "32", "31", "33"
 
 
 def has_colours(stream: IO[str]) -> bool:
-    """Return whether this is a terminal whose user wants colours (https://no-color.org)."""
+    """Return whether this is a terminal whose user has not switched colours off (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -40,7 +40,7 @@ def proxy_url() -> SettingType[Proxy]:
 
 
 def is_onion(host: str) -> bool:
-    """Return whether the host is an onion service. No name server knows such a name (RFC 7686)."""
+    """Return whether the host is an onion service. No name server has such a name (RFC 7686)."""
     return host.lower().rstrip(".").endswith(".onion")
 
 

@@ -68,7 +68,7 @@ def read_values(
     rows = list(rows)
     in_file, errors = _env_file(directory / ".env")
     for name, meant in near_names(in_file, rows):
-        errors.append(SettingError(name, "is not a setting", f"{meant}, if that is the meaning"))
+        errors.append(SettingError(name, "is not a setting", meant))
     values: dict[str, Any] = {}
     sources = {ENVIRONMENT: environ, ENV_FILE: in_file}
     for row in rows:

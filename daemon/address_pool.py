@@ -4,9 +4,9 @@ Each wallet in use has a pool of its own. daemon/descriptor_pool.py fills the po
 module the pool of the wallet in bitcoind, if that wallet is in use. Otherwise nothing calls that wallet.
 
 The wallet's keys are its identity, not its name. The pool compares its free addresses with the wallet at the
-start and after each failure. It also does so when the wallet no longer knows the oldest or newest free
-address. The pool holds an address that the wallet does not know. No request can claim a held address until
-the wallet knows that address again.
+start and after each failure. It also does so when the wallet no longer has the oldest or newest free
+address. The pool holds an address that the wallet lacks. No request can claim a held address until the
+wallet has that address again.
 
 A wallet cannot delete an address that it has made. So the pool stores the size of an order first. Before it
 orders more, the pool looks in the wallet for the addresses of an interrupted order.
@@ -88,7 +88,7 @@ class AddressPool(Worker):
         self.wake()
 
     def check(self) -> None:
-        """Hold the free addresses that the wallet does not know, and release those that it knows.
+        """Hold the free addresses that the wallet lacks, and release those that it has.
 
         Raise NodeError, RpcError or WrongChain where bitcoind returns no result.
         """
@@ -180,7 +180,7 @@ class AddressPool(Worker):
         try:
             check_chain(self._node, self._node.tip())
             self._node.load_wallet()
-            self._hold(self._unknown_ids(unclaimed), "the wallet does not know them")
+            self._hold(self._unknown_ids(unclaimed), "the wallet lacks them")
         except (WrongChain, RpcError) as error:
             if isinstance(error, WrongChain) or error.code == WALLET_NOT_FOUND:
                 self._hold([row.id for row in unclaimed], str(error))
@@ -196,7 +196,7 @@ class AddressPool(Worker):
             log.warning("free addresses held", count=newly_held, wallet=wallet, reason=reason)
 
     def _unknown_ids(self, addresses: Sequence[Address]) -> list[int]:
-        """Return the ids of the addresses that the wallet does not know."""
+        """Return the ids of the addresses that the wallet lacks."""
         known = self._node.known_addresses([row.address for row in addresses])
         return [row.id for row in addresses if row.address not in known]
 

@@ -126,7 +126,7 @@ class Reconciler:
     def _check_node(self, *, uses_bitcoind: bool) -> bool:
         """Subscribe to the node's feed, and log what is wrong with the node's settings.
 
-        Return whether its wallet knows all of our addresses. AddressPool checks the free addresses. Where no
+        Return whether its wallet has all of our addresses. AddressPool checks the free addresses. Where no
         address comes from the wallet, nothing calls it.
         """
         lacking = []

@@ -209,7 +209,7 @@ def retire(address_ids: Iterable[int], now: datetime) -> None:
 
 
 def _retire_up_to(wallet_id: int, index: int, now: datetime) -> None:
-    """Retire the unclaimed addresses of a descriptor up to this index, and go on behind it."""
+    """Retire the unclaimed addresses of a descriptor up to this index, and continue after it."""
     is_before = (Wallet.id == wallet_id) & (Wallet.next_index <= index)
     Wallet.update(next_index=index + 1).where(is_before).execute()
     is_its = (Address.wallet_id == wallet_id) & (Address.derivation_index <= index)
@@ -240,7 +240,7 @@ def retire_bitcoinds(now: datetime) -> int:
 def retire_free(now: datetime, skipped: int = 0) -> int:
     """Remove every address from the pools for ever. Return the number of free ones. They stay watched.
 
-    Descriptors go on behind all addresses that the table has, and `skipped` further ones.
+    Descriptors continue after all addresses that the table has, and `skipped` further ones.
     """
     skip_watched(skipped)
     retired = _retire_unclaimed(Address.held_at.is_null() | (Address.wallet_id == BITCOIND), now)

@@ -119,7 +119,7 @@ def advance(wallet: Wallet, next_index: int, watched_until: int) -> bool:
 
 
 def skip_watched(extra: int = 0) -> None:
-    """Let each descriptor go on behind all addresses that are in the table, and `extra` further ones.
+    """Continue each descriptor after all addresses that are in the table, and `extra` further ones.
 
     A wallet that had no address in the table yet skips LOOKAHEAD addresses.
     """

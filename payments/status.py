@@ -3,10 +3,11 @@
 Theory of operation
 ===================
 
-A payment request wants an amount at one address before it expires. No code sets the status directly. `assess`
-computes the status from facts, each time from the start. The same facts return the same status, and the order
-in which the daemon found them does not matter. So a reorg, a double-spend or a repeated message needs no
-special code here, because each of them only changes facts. This module reads no clock, database or network.
+A payment request is for an amount at one address, due before it expires. No code sets the status directly.
+`assess` computes the status from facts, each time from the start. The same facts return the same status, and
+the order in which the daemon found them does not matter. So a reorg, a double-spend or a repeated message
+needs no special code here, because each of them only changes facts. This module reads no clock, database or
+network.
 
 A fact is a term of the request, or a transaction output that pays its address. An output is *live* while
 bitcoind has the output in its mempool or in the active chain. `first_seen_at` is the time at which Nodetill

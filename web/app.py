@@ -182,7 +182,7 @@ TRIGGERS: tuple[Route, ...] = (
 
 _INVOICES = (invoice.show, invoice.show_method, invoice.show_by_parameter)
 
-# Routes that convert a problem: to a page for a browser, or to an error of the API that its shops know.
+# Routes that convert a problem: to a page for a browser, or to an error in the form of the shop's API.
 _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,

@@ -241,7 +241,8 @@ class Audit:
         known = self.node.address(row.address, in_wallet=descriptor is None)
         if known["scriptPubKey"] != row.script.hex():
             text = (
-                f"address {row.address} has the script {known['scriptPubKey']}, stored is {row.script.hex()}"
+                f"address {row.address} has the script {known['scriptPubKey']}, "
+                f"the database has {row.script.hex()}"
             )
             yield Difference(entry.payment.reference, text)
         if descriptor is None and not (known["ismine"] or known.get("iswatchonly")):

@@ -55,9 +55,9 @@ class Auditor:
                 yield f"output {name} of {found.amount_sats} sats is {_where(found)}, and is not stored"
                 continue
             if output.amount_sats != found.amount_sats:
-                yield f"output {name} has {found.amount_sats} sats, stored are {output.amount_sats}"
+                yield f"output {name} has {found.amount_sats} sats, the database has {output.amount_sats}"
             if _stored_where(output) != _where(found):
-                yield f"output {name} is {_where(found)}, stored as {_stored_where(output)}"
+                yield f"output {name} is {_where(found)}, but is stored as {_stored_where(output)}"
             yield from self._of_age(entry, output, found)
         for output in stored.values():
             yield from self._of_absent(output)
@@ -66,11 +66,15 @@ class Auditor:
         name, seen_at = f"output {output.txid}:{output.vout}", output.first_seen_at
         slack = BLOCK_CLOCK if found.block else FEED_DELAY
         if seen_at > min(found.seen_at + slack, self.now):
-            yield f"{name} was first seen by {_time_text(found.seen_at)}, stored is {_time_text(seen_at)}"
+            yield (
+                f"{name} was first seen by {_time_text(found.seen_at)}, "
+                f"the database has {_time_text(seen_at)}"
+            )
         if seen_at < entry.payment.created_at - BLOCK_CLOCK:
             yield f"{name} is stored as first seen at {_time_text(seen_at)}, before its request was made"
         if output.is_coinbase != found.is_coinbase:
-            yield f"{name} is {'' if found.is_coinbase else 'no '}coinbase output, stored is the contrary"
+            kind = "a coinbase output" if found.is_coinbase else "no coinbase output"
+            yield f"{name} is {kind}, the database has the contrary"
 
     def _of_absent(self, output: Output) -> Iterator[str]:
         """Yield the difference of a stored output that bitcoind does not have."""
@@ -79,9 +83,9 @@ class Auditor:
             if self._is_out_of_sight(output):
                 self.not_checked.add(f"{name}: block {output.block_height} is pruned")
             else:
-                yield f"{name} is not in the chain, stored as {_stored_where(output)}"
+                yield f"{name} is not in the chain, but is stored as {_stored_where(output)}"
         elif output.state == MEMPOOL:
-            yield f"{name} is not in the mempool, stored as {_stored_where(output)}"
+            yield f"{name} is not in the mempool, but is stored as {_stored_where(output)}"
         elif output.state == REPLACED and not self._is_there(str(output.replaced_by), output.replaced_in):
             yield f"{name} is stored as replaced by {output.replaced_by}, which bitcoind does not have"
 
@@ -130,7 +134,7 @@ class Auditor:
             pairs["counted_sats"] = (true.counted_sats, payment.counted_sats)
         for name, (is_true, is_stored) in pairs.items():
             if is_true != is_stored:
-                yield f"{name} is {_text(is_true)}, stored is {_text(is_stored)}"
+                yield f"{name} is {_text(is_true)}, the database has {_text(is_stored)}"
 
     def _receipts(self, entry: StoredPayment) -> Iterator[ReceivedOutput]:
         """Yield bitcoind's outputs. The first-seen time of a stored output comes from the database."""

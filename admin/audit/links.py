@@ -21,7 +21,9 @@ def link_differences(entries: Iterable[StoredPayment], tip_height: int) -> Itera
             link.amount, link.currency, part_facts(link), tip_height=tip_height, was_paid=was_paid
         )
         if is_true != was_paid:
-            yield Difference(None, f"link {link.reference} is {_text(is_true)}, stored as {_text(was_paid)}")
+            yield Difference(
+                None, f"link {link.reference} is {_text(is_true)}, but is stored as {_text(was_paid)}"
+            )
 
 
 def _text(is_paid: bool) -> str:

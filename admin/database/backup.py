@@ -53,7 +53,7 @@ def retire_pool(skip: int, as_json: bool) -> None:
     manage.py database retire-pool --skip 5000
 
     Customers may have got these addresses since the backup. The daemon makes new ones. For a wallet with a
-    descriptor the daemon begins behind the 1,000 addresses that it watches beyond the pool. If more requests
+    descriptor the daemon starts after the 1,000 addresses that it watches beyond the pool. If more requests
     may have been made since the backup, give their number by --skip.
     """
     with open_settings_and_database(), database.atomic():

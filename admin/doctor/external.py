@@ -109,7 +109,7 @@ class RateDiagnosis:
         by = "this machine" if self._settings.proxy is None else "the proxy (some sources refuse Tor)"
         more = " and RATE_PATH_CUSTOM" if name == CUSTOM_SOURCE else ""
         url = f"RATE_URL_{name.upper()}{more}"
-        return f"see that {by} can reach it, correct {url}, or leave {name} out of RATE_SOURCES"
+        return f"check that {by} can reach it, correct {url}, or leave {name} out of RATE_SOURCES"
 
     def _note_clock(self, name: str, date: str) -> None:
         difference = seconds_ahead(self._clock(), date)

@@ -162,7 +162,7 @@ def _of_no_message(part: Part, source: Source, chain: str) -> Finding:
         return ok(part.name, f"{how}; none came in {LISTEN_SECONDS:g} s, which is usual on a quiet chain")
     return advice(
         part.name,
-        f"{how}; none came in {LISTEN_SECONDS:g} s, which is odd on the main chain: see that bitcoind has "
+        f"{how}; none came in {LISTEN_SECONDS:g} s, which is odd on the main chain: check that bitcoind has "
         "peers (bitcoin-cli getconnectioncount)",
     )
 
@@ -171,12 +171,12 @@ def _why_silent(setting: str, address: str) -> str:
     """Return why there is no connection to a publisher at the address of the setting."""
     parts = urlsplit(address)
     if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
-        return f"nothing publishes at {address}: see that bitcoind runs, and that we may open that path"
+        return f"nothing publishes at {address}: check that bitcoind runs, and that we may open that path"
     try:
         socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
     except OSError as error:
         return (
             f"{address} cannot be reached ({error.strerror or 'timed out'}): "
-            f"set {setting}=auto, or see that no firewall is between"
+            f"set {setting}=auto, or check that no firewall blocks it"
         )
     return f"the program that listens at {address} is no ZMQ publisher: give bitcoind a free port"

@@ -128,8 +128,8 @@ class NodeDiagnosis:
         elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > MAX_SILENCE:
             yield wrong(
                 "sync",
-                f"{at}, and no new block since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind "
-                "has peers (bitcoin-cli getconnectioncount), and that the clock is right",
+                f"{at}, and no new block since about {tip.median_time:%Y-%m-%d %H:%M} UTC: check that "
+                "bitcoind has peers (bitcoin-cli getconnectioncount), and that the clock is right",
             )
         else:
             yield ok("sync", f"at block {tip.height}, the best known block; the mempool is loaded")
@@ -201,11 +201,11 @@ class NodeDiagnosis:
         calls = ",".join(sorted(RPC_CALLS | ADDING_CALLS))
         lines = f"rpcwhitelist={username or 'nodetill'}:{calls} and rpcwhitelistdefault=0"
         if username is not None:
-            return f"let bitcoin.conf have {lines}, and no other rpcwhitelist of {username}"
+            return f"write {lines} into bitcoin.conf, and remove any other rpcwhitelist of {username}"
         return (
             "make a user for Nodetill as in bitcoin.conf.example (rpcauth), and set BITCOIND_RPC_URL="
             f"{self._settings.rpc_url_without_credentials.replace('://', '://nodetill:PASSWORD@')}; "
-            f"let bitcoin.conf have {lines}"
+            f"write {lines} into bitcoin.conf"
         )
 
     def _blocks(self, _tip: NodeTip) -> Iterator[Finding]:

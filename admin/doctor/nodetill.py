@@ -144,7 +144,7 @@ def _why_read_only() -> str | None:
         disconnect()
         cure = "check the owner of the file and of its directory, and that the disk is not full"
         if not is_sqlite():
-            cure = "see that the server is no standby, and that the role may write"
+            cure = "check that the server is no standby, and that the role may write"
         return f"cannot be written now ({one_line(error)}): {cure}"
     return None
 
@@ -223,7 +223,8 @@ def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:
         last, command = given_up.order_by(Message.failed_at.desc()).first(), manage_command()
         problem = (
             f"{count} could not be delivered, the last by {last.channel} to {last.recipient} "
-            f"({last.last_error}): see {command} events list; once mended, {command} events retry"
+            f"({last.last_error}): see {command} events list; after you "
+            f"have removed the cause, run {command} events retry"
         )
     return from_problem(
         "messages", problem, f"all delivered, except {pending} on their way" if pending else "all delivered"

@@ -1,4 +1,4 @@
-"""`manage.py payment create`: ask for money from a terminal."""
+"""`manage.py payment create`: make a payment request from a terminal."""
 
 from datetime import UTC, datetime
 

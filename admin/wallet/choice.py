@@ -21,7 +21,7 @@ def chosen_wallet(name: str) -> Wallet:
 def wallets_change(now: datetime) -> Iterator[None]:
     """Hold the free addresses of bitcoind's wallet if the change inside begins to use that wallet.
 
-    Another wallet may have its name by now. The daemon releases the addresses that the wallet knows. Must run
+    Another wallet may have its name by now. The daemon releases the addresses that the wallet has. Must run
     inside a transaction.
     """
     was_used = is_bitcoind_used()

@@ -61,15 +61,15 @@ def check_key(rpc: OperatorRpc, text: str, address_type: str | None) -> CheckedK
 
 
 def next_unused(rpc: OperatorRpc, descriptor: str, start_index: int | None) -> int:
-    """Return the index behind all used addresses of the descriptor, and not before `start_index`.
+    """Return the index after all used addresses of the descriptor, and not before `start_index`.
 
     A used address has unspent coins in the chain, or is in the database. With `start_index` the chain is not
     scanned. Raise CommandError, RpcError or NodeError.
     """
     index = start_index or 0
     if start_index is None:
-        index = _behind_coins(rpc, descriptor)
-    return _behind_known(rpc, descriptor, index)
+        index = _after_coins(rpc, descriptor)
+    return _after_known(rpc, descriptor, index)
 
 
 def _as_bitcoind_writes_it(rpc: OperatorRpc, key: WalletKey) -> str:
@@ -91,16 +91,16 @@ def _derive(rpc: OperatorRpc, descriptor: str, begin: int, end: int) -> list[str
     return found
 
 
-def _behind_coins(rpc: OperatorRpc, descriptor: str) -> int:
-    """Return the index behind the last address with unspent coins in the chain."""
-    begin, behind = 0, 0
-    while behind + WINDOW > begin:
+def _after_coins(rpc: OperatorRpc, descriptor: str) -> int:
+    """Return the index after the last address with unspent coins in the chain."""
+    begin, after = 0, 0
+    while after + WINDOW > begin:
         scanned = {"desc": descriptor, "range": [begin, begin + SCAN_BATCH_SIZE - 1]}
         with closing(rpc.another(SCAN_SECONDS)) as scanning, _progress(rpc):
             coins = scanning.call("scantxoutset", "start", [scanned])["unspents"]
-        behind = max([behind, *(index + 1 for index in _newest_index(rpc, descriptor, coins))])
+        after = max([after, *(index + 1 for index in _newest_index(rpc, descriptor, coins))])
         begin += SCAN_BATCH_SIZE
-    return behind
+    return after
 
 
 def _newest_index(rpc: OperatorRpc, descriptor: str, coins: list[dict[str, Any]]) -> list[int]:
@@ -116,8 +116,8 @@ def _newest_index(rpc: OperatorRpc, descriptor: str, coins: list[dict[str, Any]]
     return []
 
 
-def _behind_known(rpc: OperatorRpc, descriptor: str, index: int) -> int:
-    """Return the index behind the last address that the database has, at least `index`."""
+def _after_known(rpc: OperatorRpc, descriptor: str, index: int) -> int:
+    """Return the index after the last address that the database has, at least `index`."""
     begin = 0
     while begin < index + WINDOW:
         known = known_positions(_derive(rpc, descriptor, begin, begin + WINDOW))

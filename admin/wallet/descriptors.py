@@ -74,9 +74,9 @@ def add(
     one account assign the same addresses.
 
     The command prints the first three addresses. Compare them with your device. It searches the chain for
-    addresses with unspent coins, and begins behind the last. The search takes minutes on the main network.
-    Coins that are spent already can't be found so. If the account has received payments before, give
-    --start-index.
+    addresses with unspent coins, and the wallet starts after the last one. The search takes minutes on the
+    main network. It can't find coins that are spent already. If the account has received payments before,
+    give --start-index.
 
     \b
     manage.py wallet add shop zpub6rFR7y4Q2AijBEqTUqu... --default

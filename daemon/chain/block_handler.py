@@ -80,7 +80,7 @@ class BlockHandler:
     def _begin_at(self, node_tip: NodeTip) -> None:
         """Join the chain at the node's tip. No earlier block can pay us, because no address was in use."""
         header = self._node.header(node_tip.hash)
-        assert header is not None, "bitcoind knows its own tip"
+        assert header is not None, "bitcoind has its own tip"
         with unit_of_work("chain-joined"):
             add_blocks([_row(node_tip.hash, node_tip.height, int(node_tip.chainwork, 16), header["time"])])
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
@@ -120,7 +120,7 @@ class BlockHandler:
                 break
         block_hash = block_hash or self._node.block_hash(0)
         header = self._node.header(block_hash) if block_hash else None
-        assert header is not None, "bitcoind knows its own chain"
+        assert header is not None, "bitcoind has its own chain"
         self._watch.reorg_pending = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
         with unit_of_work("chain-read-again") as work:

@@ -353,7 +353,7 @@ class Mempool:
 
     def _is_missing_long(self, txid: str, now: datetime) -> bool:
         since = self._missing_since.setdefault(txid, now)
-        # A clock that was set back must not delay the outcome for ever. Better early than never.
+        # A clock that was set back must not delay the outcome for ever. An early outcome is better than none.
         return not since <= now < since + (RELAY_GRACE if txid in self._seen_elsewhere else DROP_GRACE)
 
 

@@ -1,8 +1,8 @@
 """The first step of a daemon with descriptor wallets: it recognises an older copy of the database.
 
-Since the copy was made, customers may have got addresses that are free in it, and addresses behind them. Only
-bitcoind's own wallet could list them. So all free and watched addresses are retired, and the wallets go on
-behind them. The retired addresses stay watched. The step precedes the blocks, because the daemon ignores a
+Since the copy was made, customers may have got addresses that are free in it, and later addresses. Only
+bitcoind's own wallet could list them. So all free and watched addresses are retired, and the wallets continue
+after them. The retired addresses stay watched. The step precedes the blocks, because the daemon ignores a
 payment to an address that is not in the table.
 """
 
@@ -24,7 +24,7 @@ from models.wallet import descriptor_wallets
 log = structlog.get_logger(__name__)
 
 RATE_FACTOR = 2
-"""The shop may have been busier since the copy than in as much time before it."""
+"""The shop may have made more requests since the copy than in an equal time before it."""
 
 MAX_SKIPPED = 100_000
 
@@ -63,7 +63,7 @@ class RestoredDatabase:
             update_report(witness=renewed_mark(report.witness))
         log.warning(
             "older copy of the database",
-            reason="customers may have its free addresses and those behind them, so these are only watched",
+            reason="customers may have its free addresses and later ones, so these are only watched",
             free_retired=retired,
             skipped=skipped,
         )

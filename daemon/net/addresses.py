@@ -26,7 +26,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def is_public_name(host: str) -> bool:
-    """Return whether a host name can belong to the public internet. Ask no name server.
+    """Return whether a host name can belong to the public internet. Use no name server.
 
     A name of one part is private, such as the name of a container. An onion service is public.
     """

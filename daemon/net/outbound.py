@@ -37,7 +37,7 @@ def open_outbound(
 
 
 def _ip_address(host: str) -> IPAddress | None:
-    """Return the IP address that `host` is in any spelling, or None for a name. Ask no name server."""
+    """Return the IP address that `host` is in any spelling, or None for a name. Use no name server."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):

@@ -24,8 +24,8 @@ NO_WALLETS = (
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
 STALLED = (
     "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
-    "decided. See that bitcoind has peers. If its chain is the one that you mean (after a split, "
-    "invalidateblock, or the reset of a test network), run manage.py chain follow"
+    "decided. Check that bitcoind has peers. If you want its chain (after a split, invalidateblock, or the "
+    "reset of a test network), run manage.py chain follow"
 )
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
@@ -149,7 +149,7 @@ def relay_problem(node: Bitcoind) -> str | None:
 def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Address]) -> list[str]:
     """Return a line if the wallet can't list its transactions or make addresses. Load it if necessary.
 
-    `addresses` are a sample of the table. The wallet must know each of them.
+    `addresses` are a sample of the table. The wallet must have each of them.
     """
     name = settings.bitcoind_wallet
     try:
@@ -167,6 +167,6 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
     except NodeRefused as error:
         return [str(error)]
     if unknown:
-        problem = f"wallet {name} does not know address {unknown[0]}, which is in the address table"
+        problem = f"wallet {name} lacks address {unknown[0]}, which is in the address table"
         return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
     return []

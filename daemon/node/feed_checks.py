@@ -61,7 +61,7 @@ class FeedSetUp:
 
 
 def find_feed(settings: Settings, node: Bitcoind) -> FeedSetUp:
-    """Ask bitcoind for its topics, and return the sources with their problems and advice.
+    """Request bitcoind's topics, and return the sources with their problems and advice.
 
     Raise NodeError or RpcError where bitcoind does not answer.
     """
@@ -128,7 +128,7 @@ def silence_advice(source: Source) -> str:
     """Return a line for a source that bitcoind names, but to which there is no connection."""
     return (
         f"there is no ZMQ connection to {source}, which bitcoind names. {MEANWHILE}. "
-        "See that no firewall is between"
+        "Check that no firewall blocks it"
     )
 
 
@@ -139,8 +139,8 @@ def _absence_advice(part: Part, published: Sequence[Publication], host: str) -> 
         topic, port = named[0].topic, port_of(named[0].address) or _free_port(part, published)
         return (
             f"bitcoind publishes {topic} at {named[0].address}, which only programs on its own machine can "
-            f"reach. {MEANWHILE}. To be faster, let bitcoin.conf have zmqpub{topic}=tcp://0.0.0.0:{port}, "
-            "and let no stranger reach that port"
+            f"reach. {MEANWHILE}. To be faster, write zmqpub{topic}=tcp://0.0.0.0:{port} into "
+            "bitcoin.conf, and open that port to Nodetill's machine only"
         )
     lack = "does not publish rawtx" if part.name == RAWTX else "publishes neither hashblock nor rawblock"
     listens = "127.0.0.1" if is_this_machine(host) else "0.0.0.0"  # noqa: S104

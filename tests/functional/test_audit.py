@@ -87,7 +87,7 @@ DAMAGES = {
     "an output deleted": Damage(_delete_output, ("is not stored",)),
     "an output added": Damage(_add_output, (f"output {UNKNOWN_TXID}:0 is not in the chain",)),
     "an amount changed": Damage(
-        lambda order: _set(Output, order, amount_sats=19_999), ("has 20000 sats, stored are 19999",)
+        lambda order: _set(Output, order, amount_sats=19_999), ("has 20000 sats, the database has 19999",)
     ),
     "an output stored as dropped": Damage(
         lambda order: _set(Output, order, state="dropped", block_hash=None, block_height=None),
@@ -100,17 +100,17 @@ DAMAGES = {
     "a first_seen_at too late": Damage(_delay_first_seen, ("was first seen by",)),
     "a wrong status": Damage(
         lambda order: _set(PaymentRequest, order, status="received"),
-        ("the status is confirmed, stored is received",),
+        ("the status is confirmed, the database has received",),
     ),
     "a wrong received_sats": Damage(
         lambda order: _set(PaymentRequest, order, received_sats=1),
-        ("received_sats is 20000, stored is 1",),
+        ("received_sats is 20000, the database has 1",),
     ),
     "a wrong covered_height": Damage(
         lambda order: _set(PaymentRequest, order, covered_height=1), ("the height of cover is",)
     ),
     "a wrong is_late": Damage(
-        lambda order: _set(PaymentRequest, order, is_late=True), ("late is False, stored is True",)
+        lambda order: _set(PaymentRequest, order, is_late=True), ("late is False, the database has True",)
     ),
     "no next assessment": Damage(
         lambda order: _set(PaymentRequest, order, reassess_at_height=None, reassess_at=None),
@@ -173,7 +173,7 @@ def test_each_planted_damage_is_reported(differences_found: dict[str, list[str]]
 def test_a_forged_confirmation_is_reported(differences_found: dict[str, list[str]]) -> None:
     """The status is confirmed, without a payment and without an event."""
     found = differences_found["a forged confirmation"]
-    assert "the status is new, stored is confirmed" in found
+    assert "the status is new, the database has confirmed" in found
     assert "event payment.confirmed is missing" in found
 
 
@@ -255,7 +255,7 @@ def test_the_audit_works_on_postgresql(
     done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert f"{order.id}: output " in done.stdout
-    assert "has 20000 sats, stored are 30000" in done.stdout
+    assert "has 20000 sats, the database has 30000" in done.stdout
 
 
 def test_a_missing_database_is_not_created(make_merchant: MerchantMaker, tmp_path: Path) -> None:

@@ -324,9 +324,7 @@ def test_a_whitelist_that_is_too_long_or_too_short_is_named(
     slow = installation.diagnose(BITCOIND_RPC_URL=f"http://slow:c@127.0.0.1:{node.rpc_port}", **auto)
     assert slow.wrong == {}
     assert "rpcwhitelist=slow:…,getzmqnotifications" in slow.text("feed")
-    assert "does not let us call getzmqnotifications: let bitcoin.conf have rpcwhitelist=slow:" in slow.text(
-        "rpc user"
-    )
+    assert "does not let us call getzmqnotifications: write rpcwhitelist=slow:" in slow.text("rpc user")
 
 
 # The wallet
@@ -347,7 +345,7 @@ def test_a_wallet_without_our_addresses_is_wrong(running: Installation) -> None:
         add_addresses([(FOREIGN_ADDRESS, script(1))], WALLET, _now())
     found = running.diagnose()
     assert set(found.wrong) == {"wallet"}
-    assert f"does not know address {FOREIGN_ADDRESS}" in found.wrong["wallet"]
+    assert f"lacks address {FOREIGN_ADDRESS}" in found.wrong["wallet"]
 
 
 # The database and the daemon

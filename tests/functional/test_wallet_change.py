@@ -28,6 +28,6 @@ def test_a_new_wallet_gives_the_addresses_and_payments_to_the_old_one_are_found(
     after = [merchant.request() for _ in range(3)]
     assert {_owner(merchant, order.address) for order in after} == {fresh}
     assert _owner(merchant, before.address) == merchant.wallet
-    merchant.wait_problem(fresh, "does not know address", before.address)
+    merchant.wait_problem(fresh, "lacks address", before.address)
     customer.pay(before.address, before.amount_sats)
     before.wait("received")

@@ -137,7 +137,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("narrow")
 def test_a_line_to_be_copied_is_never_wrapped() -> None:
     line = f"rpcwhitelist=nodetill:{'getblock-chain,' * 20}"
-    shown = wrapped(f"let bitcoin.conf have as the last of its lines: {line} and restart", 20)
+    shown = wrapped(f"write as the last line of bitcoin.conf: {line} and restart", 20)
     assert line in map(str.strip, shown.splitlines())
 
 

@@ -51,8 +51,8 @@ def test_a_misspelt_name_in_the_file_is_refused_with_the_right_one(tmp_path: Pat
     """Only Nodetill uses `.env`, but other programs use the environment."""
     (tmp_path / ".env").write_text("CONFIRMATION=3\nPOSTGRES_VERSION=18\nweb_port=1\n")
     assert errors_of(tmp_path) == [
-        "CONFIRMATION: is not a setting; allowed: CONFIRMATIONS, if that is the meaning",
-        "web_port: is not a setting; allowed: WEB_PORT, if that is the meaning",
+        "CONFIRMATION: is not a setting; allowed: CONFIRMATIONS",
+        "web_port: is not a setting; allowed: WEB_PORT",
     ]
     assert load(tmp_path / "elsewhere", CONFIRMATION="3").confirmations == 6
 

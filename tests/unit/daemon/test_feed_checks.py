@@ -117,7 +117,7 @@ def test_an_address_of_another_machine_alone_is_advice(settings_of: LoadSettings
     assert it.sources.transactions is None
     (line,) = it.advice
     assert f"publishes rawtx at {place}, which only programs on its own machine can reach" in line
-    assert f"zmqpubrawtx=tcp://0.0.0.0:{28332 if 'ipc' in place else 28333}, and" in line
+    assert f"zmqpubrawtx=tcp://0.0.0.0:{28332 if 'ipc' in place else 28333} into bitcoin.conf" in line
     assert found(settings_of(), topics).advice == ()
 
 

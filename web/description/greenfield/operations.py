@@ -40,7 +40,7 @@ from web.description.replies import json_reply
 _INVOICE_PATH = f"{STORE_PATH}/invoices/{{invoice}}"
 _INVOICE = Parameter("invoice", "path", Id, "`id` of the invoice, which is its `payment_request_id`")
 _METHOD = Parameter("payment_method", "path", Id, "A name of a payment method, such as BTC-CHAIN")
-_WITH_METHODS = Parameter("includePaymentMethods", "query", bool, "Whether invoices have `paymentMethods`")
+_WITH_METHODS = Parameter("includePaymentMethods", "query", bool, "True to include `paymentMethods`")
 
 _NO_INVOICE = {HTTPStatus.NOT_FOUND: error("The store has no such invoice")}
 
@@ -51,7 +51,7 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
         "getSynchronization",
         "Synchronization",
         "For a monitor of a BTCPay Server.",
-        json_reply("Whether Nodetill can see payments now", Synchronization),
+        json_reply("`synchronized` is true if Nodetill can see payments now", Synchronization),
         OPEN,
         needs_key=False,
     ),
@@ -111,7 +111,7 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
         IN_STORE,
         STORE,
         Parameter("onlyEnabled", "query", bool, "Has no effect, because the one method is always enabled"),
-        Parameter("includeConfig", "query", bool, "Whether methods have `config`, which is always empty"),
+        Parameter("includeConfig", "query", bool, "True to include `config`, which is always empty"),
     ),
     operation(
         "GET",
@@ -164,7 +164,7 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
             Annotated[str, Field(max_length=200, pattern=r"^[^\u0000]*$")],
             "An id or its beginning, an address, a transaction id, or a part of the metadata",
         ),
-        Parameter("includeArchived", "query", bool, "Whether archived invoices are in the list"),
+        Parameter("includeArchived", "query", bool, "True to include archived invoices"),
         _WITH_METHODS,
         Parameter("skip", "query", Annotated[int, Field(ge=0)], "The number of invoices to leave out"),
         Parameter("take", "query", Annotated[int, Field(ge=0)], "The maximum number of invoices"),
@@ -242,7 +242,7 @@ GREENFIELD_OPERATIONS: tuple[Operation, ...] = (
             "onlyAccountedPayments",
             "query",
             bool,
-            "Whether to leave out payments that were replaced or dropped; default: true",
+            "True to leave out payments that were replaced or dropped; default: true",
         ),
     ),
     *WEBHOOK_OPERATIONS,

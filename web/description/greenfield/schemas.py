@@ -48,7 +48,7 @@ class CurrentKey(TypedDict):
 
 
 class Synchronization(TypedDict):
-    """Whether Nodetill follows the chain."""
+    """The state of synchronization: true if Nodetill follows the chain."""
 
     synchronized: bool
 
@@ -79,7 +79,7 @@ class ServerInfo(TypedDict):
     supportedPaymentMethods: list[str]
     fullySynched: Annotated[
         bool,
-        Field(description="Whether Nodetill can see payments now. If not, shops hide the payment option"),
+        Field(description="True if Nodetill can see payments now. If false, shops hide the payment option"),
     ]
     syncStatus: list[SyncStatus]
 
