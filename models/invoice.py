@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.db.connection import execute, fetch_all, is_sqlite
+from models.db.connection import fetch_all, lock_in_transaction
 from models.payment import PaymentRequest
 
 
@@ -23,13 +23,8 @@ def replace_metadata(payment: PaymentRequest, metadata: Mapping[str, Any], order
 
 
 def lock_order(seller_id: str, order_id: str) -> None:
-    """Lock an order of a seller until the end of the transaction, so that calls for it run one by one.
-
-    SQLite needs no lock, because it has one writing transaction at a time.
-    """
-    if not is_sqlite():
-        name = f"order {seller_id} {order_id}"
-        execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", name)
+    """Lock an order of a seller until the end of the transaction, so that calls for it run one by one."""
+    lock_in_transaction(f"order {seller_id} {order_id}")
 
 
 def recent_invoices(seller_id: str, order_id: str, now: datetime, window: timedelta) -> list[PaymentRequest]:

@@ -13,17 +13,13 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     chunked,
-    execute,
     fetch_all,
     fetch_one,
-    is_sqlite,
+    lock_in_transaction,
 )
 from models.seller import Seller
 
 LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
-
-_TURN = 0x6E6F646503
-"""The key of PostgreSQL's advisory lock of `lock_links`. models/db/lock.py has the other keys."""
 
 OPEN = "closed_at IS NULL AND paid_at IS NULL"
 COUNTS_PARTS = "NOT is_reusable AND (closed_at IS NULL OR paid_at IS NOT NULL)"
@@ -117,8 +113,6 @@ def mark_paid(link: Link, paid_at: datetime | None) -> None:
 def lock_links() -> None:
     """Wait until no other link makes a request, so that the second of two presses finds the first request.
 
-    Must run inside a transaction, and holds the lock until its end. SQLite needs no lock, because it allows
-    one writer at a time.
+    Must run inside a transaction, and holds the lock until its end.
     """
-    if not is_sqlite():
-        execute("SELECT pg_advisory_xact_lock(?)", _TURN)
+    lock_in_transaction("links")

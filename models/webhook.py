@@ -16,6 +16,7 @@ from models.db.connection import (
     fetch_all,
     fetch_one,
     insert,
+    lock_in_transaction,
     statement,
 )
 from models.identifiers import random_text
@@ -135,6 +136,15 @@ def endpoints_of(seller: Seller | str, kind: str | None = None) -> list[Webhook]
         columns=_PUBLIC_COLUMNS,
     )
     return fetch_all(Webhook, query, seller_id, kinds)
+
+
+def is_endpoint_too_many(seller_id: str) -> bool:
+    """Return whether one more endpoint exceeds MAX_WEBHOOKS.
+
+    Must run inside the transaction that stores the new endpoint. Another such transaction waits for its end.
+    """
+    lock_in_transaction(f"endpoints {seller_id}")
+    return len(endpoints_of(seller_id)) >= MAX_WEBHOOKS
 
 
 def webhook_by_reference(reference: str) -> Webhook | None:

@@ -31,6 +31,7 @@ from models.webhook import (
     check_secret,
     endpoints_of,
     events_of_kind,
+    is_endpoint_too_many,
     new_btcpay_secret,
     new_webhook_secret,
     remove_webhook,
@@ -116,7 +117,7 @@ def add(
         refuse_unreachable(url, settings)
         with database.atomic():
             row = seller_named(seller_id)
-            if len(endpoints_of(row)) >= MAX_WEBHOOKS:
+            if is_endpoint_too_many(row.id):
                 raise CommandError(
                     f"seller {seller_id} already has {MAX_WEBHOOKS} endpoints, which is the maximum"
                 )

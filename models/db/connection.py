@@ -361,6 +361,15 @@ def file_identity() -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def lock_in_transaction(name: str) -> None:
+    """Wait until no other transaction holds the lock of this name, and hold it until this transaction ends.
+
+    SQLite needs no lock, because it has one writing transaction at a time.
+    """
+    if not is_sqlite():
+        execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", name)
+
+
 def snapshot() -> AbstractContextManager[Any]:
     """Return a reading transaction. All its reads see the same state, and it blocks no writer."""
     return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")

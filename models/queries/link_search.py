@@ -12,6 +12,7 @@ from peewee import SQL
 from models.db.connection import database
 from models.link import Link
 from models.queries.payment_search import LETTERS_OF_IDS, contains
+from models.seller import Seller
 
 
 class LinkState(StrEnum):
@@ -61,7 +62,9 @@ def _is_match(search: LinkSearch, now: datetime) -> Any:
 
 
 def _has_state(state: LinkState, now: datetime) -> Any:
-    is_unpaid = Link.closed_at.is_null() & Link.paid_at.is_null()
+    of_removed_seller = Link.seller.in_(Seller.select(Seller.id).where(Seller.removed_at.is_null(False)))
+    is_closed = Link.closed_at.is_null(False) | of_removed_seller
+    is_unpaid = ~is_closed & Link.paid_at.is_null()
     match state:
         case LinkState.UNPAID:
             return is_unpaid
@@ -70,7 +73,7 @@ def _has_state(state: LinkState, now: datetime) -> Any:
         case LinkState.PAID:
             return Link.paid_at.is_null(False)
         case LinkState.CLOSED:
-            return Link.closed_at.is_null(False) & Link.paid_at.is_null()
+            return is_closed & Link.paid_at.is_null()
 
 
 def _has_text(text: str) -> Any:

@@ -31,11 +31,13 @@ _ALL = "link_id = ? AND id > 0"
 class LinkFacts:
     """A link with the money of its requests.
 
-    `payments` are its newest requests to which money came, at most MAX_LISTED_PAYMENTS. `payment_count` is
-    the number of all such requests. `late_sats` is the money that came too late and waits for a decision.
+    `is_closed` includes a link whose seller is removed. `payments` are its newest requests to which money
+    came, at most MAX_LISTED_PAYMENTS. `payment_count` is the number of all such requests. `late_sats` is the
+    money that came too late and waits for a decision.
     """
 
     link: Link
+    is_closed: bool
     balance: LinkBalance
     payments: tuple[PaymentRequest, ...]
     payment_count: int
@@ -45,7 +47,7 @@ class LinkFacts:
         return link_status(
             is_covered=self.balance.is_covered,
             is_paid=self.link.paid_at is not None,
-            is_closed=self.link.closed_at is not None,
+            is_closed=self.is_closed,
             due_at=None if self.link.is_reusable else self.link.due_at,
             now=now,
         )
@@ -73,7 +75,7 @@ def _single_use_facts(link: Link) -> LinkFacts:
     parts = [row.link_part for row in rows]
     found = balance(link.amount, link.currency, parts, is_reusable=False)
     newest = tuple(rows[::-1][:MAX_LISTED_PAYMENTS])
-    return LinkFacts(link, found, newest, len(rows), sum(map(late_sats_of, rows)))
+    return LinkFacts(link, _is_closed(link), found, newest, len(rows), sum(map(late_sats_of, rows)))
 
 
 def _reusable_facts(link: Link) -> LinkFacts:
@@ -84,7 +86,14 @@ def _reusable_facts(link: Link) -> LinkFacts:
     paid = from_units(int(units or 0), link.currency)
     newest = requests_with_money(link, MAX_LISTED_PAYMENTS)
     found = LinkBalance(paid, None, is_covered=False)
-    return LinkFacts(link, found, tuple(newest), int(count), sum(map(late_sats_of, newest)))
+    return LinkFacts(link, _is_closed(link), found, tuple(newest), int(count), sum(map(late_sats_of, newest)))
+
+
+def _is_closed(link: Link) -> bool:
+    if link.closed_at is not None:
+        return True
+    query = "SELECT 1 FROM seller WHERE id = ? AND removed_at IS NOT NULL"
+    return execute(query, link.seller_id).fetchone() is not None
 
 
 def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRequest]:

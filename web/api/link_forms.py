@@ -1,6 +1,6 @@
 """The form that creates a payment link."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -45,7 +45,13 @@ def _not_blank(text: str) -> str:
 
 
 def _due_at(value: object) -> datetime | None:
-    return None if value is None else read_time(value if isinstance(value, str) else "")
+    if value is None:
+        return None
+    try:
+        return read_time(value if isinstance(value, str) else "").astimezone(UTC)
+    except OverflowError:
+        # The database can store such a time, but no datetime in UTC can hold it.
+        raise ValueError("must be a time in the years 1 to 9999 in UTC") from None
 
 
 _VisibleLine = Annotated[Line, AfterValidator(_not_blank)]

@@ -28,17 +28,16 @@ def make_link(
     settings: Settings,
     now: datetime,
     transaction: OpenTransaction,
-    reference: str | None = None,
     idempotency_key: str | None = None,
     idempotency_digest: str | None = None,
 ) -> Link:
     """Store a new link. Raise Problem 422 for an amount that nobody can pay now.
 
-    Raise peewee.IntegrityError if there is a link with this `reference`, or this key of the seller.
+    Raise peewee.IntegrityError if the seller has a link with this key.
     """
     _check_amounts(form, settings, now)
     link = Link(
-        reference=reference or new_reference("LK"),
+        reference=new_reference("LK"),
         seller=seller_id,
         title=form.title,
         description=form.description or "",

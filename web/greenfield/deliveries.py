@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import peewee
 import structlog
 
 from models.command import is_redelivery_pending, request_redelivery
@@ -16,7 +17,7 @@ from web.greenfield.errors import CORS, missing, ok
 from web.greenfield.query import Query
 from web.greenfield.webhooks import own_webhook
 from web.http.request import Request
-from web.http.responses import JSON, Response, encoded
+from web.http.responses import JSON, Problem, Response, encoded
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,14 @@ def redeliver(request: Request, webhook: str, delivery: str) -> Response:
     message: Message = found.message
     if not is_redelivery_pending(message):
         check_command_limit(request.seller.id)
-        if request_redelivery(message, request.now, request.writers.transaction):
+        try:
+            is_new = request_redelivery(message, request.now, request.writers.transaction)
+        except peewee.IntegrityError:
+            # On PostgreSQL the daemon may prune the message during the statement.
+            is_new = False
+        if not is_new and not is_redelivery_pending(message):
+            raise _no_delivery()
+        if is_new:
             log.info("redelivery asked for", webhook=webhook, delivery=found.reference, by="key")
     return Response(HTTPStatus.OK, encoded(message.next_delivery_reference), JSON, CORS)
 
@@ -62,8 +70,12 @@ def redeliver(request: Request, webhook: str, delivery: str) -> Response:
 def _own_delivery(webhook: Webhook, reference: str) -> Delivery:
     delivery = delivery_by_reference(webhook, reference)
     if delivery is None:
-        raise missing("webhookdelivery", "this webhook has no delivery with that id, or it was deleted")
+        raise _no_delivery()
     return delivery
+
+
+def _no_delivery() -> Problem:
+    return missing("webhookdelivery", "this webhook has no delivery with that id, or it was deleted")
 
 
 def _document(delivery: Delivery) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from models.webhook import (
     Webhook,
     add_webhook,
     endpoints_of,
+    is_endpoint_too_many,
     remove_webhook,
     update_webhook,
     webhook_by_reference,
@@ -29,9 +30,9 @@ def create(request: Request) -> Response:
     """POST /api/v1/stores/{store}/webhooks: the new endpoint. Only this response has its secret."""
     form = read_members(WebhookForm, read_body(request))
     seller_id = request.seller.id
-    if len(endpoints_of(seller_id)) >= MAX_WEBHOOKS:
-        raise wrong("url", f"a store has at most {MAX_WEBHOOKS} webhooks; delete one that is not in use")
     with request.writers.transaction():
+        if is_endpoint_too_many(seller_id):
+            raise wrong("url", f"a store has at most {MAX_WEBHOOKS} webhooks; delete one that is not in use")
         webhook, secret = add_webhook(
             seller_id,
             BTCPAY,

@@ -76,10 +76,7 @@ class LinkView:
 
     @property
     def status(self) -> LinkStatus:
-        """Return the status. The links of a removed seller are closed."""
-        status = self.facts.status(self.now)
-        is_payable = status in (LinkStatus.OPEN, LinkStatus.OVERDUE)
-        return LinkStatus.CLOSED if is_payable and self.public.is_closed else status
+        return self.facts.status(self.now)
 
     @property
     def scene(self) -> str | None:

@@ -6,11 +6,10 @@ from http import HTTPStatus
 
 import peewee
 
-from models.link import LINK_REFERENCE, Link, link_by_reference
+from models.link import Link, link_by_idempotency_key
 from web.api.forms import read_form
 from web.api.link_forms import MAX_SUGGESTED, LinkForm
 from web.api.new_link import log_link, make_link
-from web.api.new_request import new_reference
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import FieldError, Problem, Response, invalid
@@ -18,7 +17,9 @@ from web.operator.layout import operator_page, see_other
 from web.operator.new_request import (
     Refusal,
     choices,
+    form_key,
     likely_currency,
+    new_token,
     number_or_text,
     preselected,
     with_point,
@@ -48,23 +49,28 @@ def create(request: Request) -> Response:
 
 
 def _link_by_hand(request: Request, values: Mapping[str, str]) -> Link:
-    """Make the link of a form. A form that is sent twice makes one link, because it has the link's id.
+    """Make the link of a form. A form that is sent twice makes one link.
 
     Raise Problem 422 with the errors of the fields.
     """
     seller_id = values.get("seller_id", "")
     if seller_id not in choices(request).sellers:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
-    form = read_form(LinkForm, _body(values))
-    given = values.get("link_id", "")
-    reference = given if LINK_REFERENCE.fullmatch(given) else None
+    body = _body(values)
+    form = read_form(LinkForm, body)
+    key = form_key(values, body, seller_id)
     try:
         link = make_link(
-            form, seller_id, request.settings, request.now, request.writers.transaction, reference
+            form,
+            seller_id,
+            request.settings,
+            request.now,
+            request.writers.transaction,
+            idempotency_key=key,
         )
     except peewee.IntegrityError:
-        known = link_by_reference(given, seller_id)
-        if known is None:
+        known = key and link_by_idempotency_key(seller_id, key)
+        if not known:
             raise
         return known
     log_link("link created", link, by="operator")
@@ -77,11 +83,12 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     # The check of the API then reports an empty field as missing.
     body: dict[str, object] = {"title": "", "currency": ""}
     body |= {name: filled[name] for name in _TEXTS if name in filled}
-    body |= {name: with_point(filled[name]) for name in _AMOUNTS if name in filled}
+    body |= {name: with_point(name, filled[name]) for name in _AMOUNTS if name in filled}
     body |= {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
     body["is_reusable"] = filled.get("kind") == "reusable"
     if "suggested" in filled:
-        body["suggested"] = [with_point(each) for each in _BETWEEN_AMOUNTS.split(filled["suggested"]) if each]
+        typed = _BETWEEN_AMOUNTS.split(filled["suggested"])
+        body["suggested"] = [with_point("suggested", each) for each in typed if each]
     if "due_at" in filled:
         day = filled["due_at"]
         body["due_at"] = f"{day}T23:59:59Z" if _DAY.fullmatch(day) else day
@@ -99,7 +106,7 @@ def _form(request: Request, values: Mapping[str, str], refusal: Refusal | None =
         errors=refusal.by_field if refusal else {},
         fault=refusal.text if refusal else "",
         offered=offered,
-        link_id=values.get("link_id") or new_reference("LK"),
+        token=values.get("token") or new_token(),
         settings=request.settings,
         most_suggested=MAX_SUGGESTED,
     )

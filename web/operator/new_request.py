@@ -11,7 +11,9 @@ import peewee
 from models.payment import PaymentRequest, newest_currency, payment_by_idempotency_key
 from models.seller import present_sellers
 from payments.money import BITCOIN_UNITS
+from payments.status import Status
 from web.api.forms import PaymentForm, read_form
+from web.api.idempotency import body_digest
 from web.api.new_request import build_terms, log_request, store_request
 from web.api.pricing import prices_now
 from web.api.request_limit import check_request_limits
@@ -25,6 +27,7 @@ _TEXTS = ("amount_fiat", "currency", "order_id", "note", "label")
 _NUMBERS = ("confirmations", "expires_in")
 _TOKEN = re.compile("[0-9a-f]{32}")
 _MAX_DIGITS = 9
+_AMBIGUOUS = re.compile("[1-9][0-9]{0,2},[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,15 @@ def request_by_hand(request: Request, values: Mapping[str, str]) -> PaymentReque
     seller_id = values.get("seller_id", "")
     if seller_id not in choices(request).sellers:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
-    form = read_form(PaymentForm, _body(values))
-    token = values.get("token", "")
-    key = f"form-{token}" if _TOKEN.fullmatch(token) else None
+    body = _body(values)
+    form = read_form(PaymentForm, body)
+    key = form_key(values, body, seller_id)
     known = key and payment_by_idempotency_key(seller_id, key)
-    if known:
+    if known and known.status == Status.NEW:
         return known
+    if known:
+        # Somebody went back to a form whose sale is over. This is the next sale.
+        key = None
     check_request_limits(request.settings, request.now, seller_id)
     terms = build_terms(form, seller_id, request.settings, request.now)
     try:
@@ -91,6 +97,15 @@ def request_by_hand(request: Request, values: Mapping[str, str]) -> PaymentReque
         return known
     log_request(payment)
     return payment
+
+
+def form_key(values: Mapping[str, str], body: Mapping[str, object], seller_id: str) -> str | None:
+    """Return the idempotency key of a form, or None for a form without its token.
+
+    The key has a hash of the values, because a person can go back, correct a value, and send the form again.
+    """
+    token = values.get("token", "")
+    return f"form-{token}-{body_digest(body, seller_id)}" if _TOKEN.fullmatch(token) else None
 
 
 def preselected(request: Request) -> dict[str, str]:
@@ -112,7 +127,7 @@ def likely_currency(wanted: str, offered: Choices) -> str:
 
 
 def new_token() -> str:
-    """Return the token of a new form. Two forms with the same token make one request."""
+    """Return the token of a new form. Two forms with the same token and values have one effect."""
     return secrets.token_hex(16)
 
 
@@ -136,7 +151,7 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     """Return the filled fields as a body of the API."""
     filled = {name: text for name in (*_TEXTS, *_NUMBERS) if (text := values.get(name, "").strip())}
     if "amount_fiat" in filled:
-        filled["amount_fiat"] = with_point(filled["amount_fiat"])
+        filled["amount_fiat"] = with_point("amount_fiat", filled["amount_fiat"])
     if "currency" in filled:
         filled["currency"] = filled["currency"].upper()
     # The check of the API then reports an empty field as missing.
@@ -144,8 +159,13 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     return body | {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
 
 
-def with_point(amount: str) -> str:
-    """Replace a decimal comma by a point, because many people type 12,50."""
+def with_point(field: str, amount: str) -> str:
+    """Replace a decimal comma by a point, because many people type 12,50.
+
+    Raise Problem 422 for 1,000, which is a thousand to some people, and one to others.
+    """
+    if _AMBIGUOUS.fullmatch(amount):
+        raise invalid([FieldError(field, "is ambiguous: type a thousand as 1000, and one as 1")])
     return amount.replace(",", ".") if amount.count(",") == 1 and "." not in amount else amount
 
 

@@ -29,6 +29,7 @@ from models.webhook import (
     check_secret,
     endpoints_of,
     events_of_kind,
+    is_endpoint_too_many,
     new_webhook_reference,
     remove_webhook,
     update_webhook,
@@ -88,7 +89,7 @@ def notice_of(request: Request, seller: Seller) -> Notice | None:
     """Return the line about the endpoint that was just changed, or None."""
     given = request.page_parameters()
     reference = given.get("webhook", "")
-    webhook = webhook_by_reference(reference)
+    webhook = webhook_by_reference(reference) if REFERENCE.fullmatch(reference) else None
     if webhook is not None and webhook.seller_id != seller.id:
         return None
     is_enabled = None if webhook is None else webhook.is_enabled
@@ -115,7 +116,7 @@ def create(request: Request, seller_id: str) -> Response:
         raise invalid([FieldError("webhook_id", "is no id of an endpoint; load the page again")])
     try:
         with request.writers.transaction():
-            if len(endpoints_of(seller.id)) >= MAX_WEBHOOKS:
+            if is_endpoint_too_many(seller.id):
                 raise invalid(
                     [FieldError("url", f"is one too many; a seller has at most {MAX_WEBHOOKS} endpoints")]
                 )

@@ -2,7 +2,7 @@
 % parts = include("operator_fields.tpl")
 <form class="card ask" method="post" action="{{root}}operator/links/new">
 <h1>New link</h1>
-<input type="hidden" name="link_id" value="{{link_id}}">
+<input type="hidden" name="token" value="{{token}}">
 % parts["problems"]()
 % parts["line"]("title", "Title", "such as Invoice 2026-17; the payer sees it", more=" required autofocus")
 % parts["amount"]("empty: the payer chooses")

@@ -4,18 +4,23 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
-from models.command import REDELIVER, DaemonCommand
+from models.command import REDELIVER, DaemonCommand, request_redelivery
 from models.delivery import Delivery
 from models.outbox import Message, add_invoice_message
 from models.webhook import API_KEY, MAX_WEBHOOKS, STANDARD, Webhook, add_webhook, endpoints_of
 from payments.greenfield.delivery import delivery_body, signature
 from tests.support.greenfield import STORE, Plugin, code, good, paths, row_of
 from tests.support.web_server import NOW, WebServer, add_seller, open_shop
+from web.greenfield import deliveries
+from web.http.database import Writers
 
 URL = "https://shop.example/?wc-api=btcpaygf_default"
 EVENTS = (
@@ -180,6 +185,24 @@ def test_a_store_has_a_limit_of_webhooks(plugin: Plugin) -> None:
     assert paths(plugin.of_store("POST", "/webhooks", {"url": URL})) == ["url"]
 
 
+def test_two_calls_at_once_do_not_exceed_the_limit(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(MAX_WEBHOOKS - 1):
+        add_webhook(STORE, "btcpay", f"{URL}{number}", NOW)
+    both, transaction = Barrier(2, timeout=5), Writers.transaction
+
+    @contextmanager
+    def together(writers: Writers) -> Iterator[None]:
+        both.wait()
+        with transaction(writers):
+            yield
+
+    monkeypatch.setattr(Writers, "transaction", together)
+    with ThreadPoolExecutor(2) as pool:
+        replies = list(pool.map(lambda _: plugin.of_store("POST", "/webhooks", {"url": URL}), range(2)))
+    assert sorted(reply.status for reply in replies) == [200, 422]
+    assert len(endpoints_of(STORE)) == MAX_WEBHOOKS
+
+
 def test_a_webhook_is_changed(plugin: Plugin) -> None:
     """A change without a secret keeps the old secret. No response has the secret again."""
     made = register(plugin, secret="first")
@@ -267,3 +290,20 @@ def test_a_delivery_is_repeated_on_demand(plugin: Plugin) -> None:
     assert good(plugin.of_store("POST", path)) == new
     assert [command.kind for command in DaemonCommand.select()] == [REDELIVER]
     assert code(plugin.of_store("POST", path.replace("dl_", "dx_")), 404) == "webhookdelivery-not-found"
+
+
+def test_a_delivery_that_is_deleted_at_this_moment_is_404(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon deletes the message after the web server has read it."""
+    made = register(plugin)
+    message = delivered(plugin, made, 200)
+    path = f"/webhooks/{made['id']}/deliveries/{message.reference}/redeliver"
+
+    def delete_first(*arguments: Any) -> bool:
+        Delivery.delete().execute()
+        Message.delete().execute()
+        return request_redelivery(*arguments)
+
+    monkeypatch.setattr(deliveries, "request_redelivery", delete_first)
+    assert code(plugin.of_store("POST", path), 404) == "webhookdelivery-not-found"

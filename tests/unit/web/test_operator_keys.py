@@ -152,6 +152,12 @@ def test_a_page_cannot_revoke_the_key_of_another_seller(operator: OperatorClient
     assert "is revoked" not in operator.get(f"{PATH}?revoked={key.reference}").words
 
 
+@pytest.mark.parametrize("query", ["revoked=%00", "webhook=%00&now=removed"])
+def test_a_nul_in_the_query_is_no_fault(operator: OperatorClient, query: str) -> None:
+    """PostgreSQL refuses a query with a NUL."""
+    assert operator.get(f"{PATH}?{query}").status == 200
+
+
 def test_the_page_shows_how_each_key_is_used(shop: WebServer, operator: OperatorClient) -> None:
     """The label is escaped. An expired key is in a separate list."""
     label = "<script>alert(1)</script>{{7*7}}"

@@ -13,6 +13,7 @@ import pytest
 from models.link import Link
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, action_counts
+from models.seller import Seller
 from tests.support.links import LinkShop, link_settings
 from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import add_seller, open_shop
@@ -54,14 +55,24 @@ def test_a_link_is_made_by_a_form(operator: OperatorClient) -> None:
 
 
 def test_a_form_that_is_sent_twice_makes_one_link(operator: OperatorClient) -> None:
-    """The form has the id of its link. An id of another seller's link makes no link."""
-    shown = re.search(r'name="link_id" value="(LK-\w{22})"', operator.get("/operator/links/new").text)
+    """Each form has a token. A form with other values makes another link, once."""
+    add_seller("company2", "nt_company2")
+    shown = re.search(r'name="token" value="([0-9a-f]{32})"', operator.get("/operator/links/new").text)
     assert shown is not None
-    first, second = (send(operator, amount_fiat="5", link_id=shown[1]) for _ in range(2))
-    assert first.leads_to == second.leads_to == f"/operator/links/{shown[1]}"
-    assert Link.select().count() == 1
-    assert send(operator, amount_fiat="5", link_id="LK-x").status == 303
-    assert Link.select().count() == 2
+    for changed in ({}, {"amount_fiat": "20"}, {"seller_id": "company2"}, {"title": "Invoice 18"}):
+        fields = {"amount_fiat": "5", "token": shown[1], **changed}
+        first, second = (send(operator, **fields) for _ in range(2))
+        assert first.status == 303
+        assert first.leads_to == second.leads_to
+    made = [(link.seller_id, link.amount_fiat, link.title) for link in Link.select().order_by(Link.id)]
+    assert made == [
+        ("company1", "5", "Invoice 17"),
+        ("company1", "20", "Invoice 17"),
+        ("company2", "5", "Invoice 17"),
+        ("company1", "5", "Invoice 18"),
+    ]
+    assert send(operator, amount_fiat="5", token="x").status == 303
+    assert Link.select().count() == 5
 
 
 def test_a_donation_is_made_by_a_form(operator: OperatorClient) -> None:
@@ -76,6 +87,9 @@ def test_a_donation_is_made_by_a_form(operator: OperatorClient) -> None:
         ({"title": ""}, "title", "Must have 1 to 100 characters"),
         ({"amount_fiat": "much"}, "amount_fiat", "Must be a plain decimal number"),
         ({"suggested": "5 a"}, "suggested", "Must be a plain decimal number"),
+        ({"minimum": "1,000"}, "minimum", "Is ambiguous"),
+        ({"kind": "reusable", "suggested": "5; 1,000"}, "suggested", "Is ambiguous"),
+        ({"due_at": "9999-12-31T23:59:59-01:00"}, "due_at", "Must be a time in the years 1 to 9999"),
         ({"due_at": "soon"}, "due_at", "Must be a time such as"),
         ({"seller_id": "nobody"}, "seller_id", "Must be one of your sellers"),
         ({"confirmations": "x"}, "confirmations", "Must be a whole number from 0 to 144"),
@@ -104,6 +118,16 @@ def test_the_tab_shows_the_money_of_each_link(shop: LinkShop, operator: Operator
     one = operator.call("GET", f"/operator/links/{invoice}")
     assert "paid" in one.words
     assert "<script>alert" not in one.text
+
+
+def test_the_links_of_a_removed_seller_are_closed(shop: LinkShop, operator: OperatorClient) -> None:
+    open_link, paid = shop.link(), shop.link()
+    shop.pay(shop.request(paid), depth=6)
+    Seller.update(removed_at=shop.server.now).execute()
+    assert " closed " in operator.get(f"/operator/links/{open_link}").words
+    for state, link in (("closed", open_link), ("paid", paid), ("unpaid", None)):
+        page = operator.get(f"/operator/links?state={state}").text
+        assert [each for each in (open_link, paid) if each in page] == ([] if link is None else [link])
 
 
 @pytest.mark.parametrize(

@@ -74,10 +74,34 @@ def test_a_form_that_is_sent_twice_makes_one_request(operator: OperatorClient, p
     assert len(made()) == 2
 
 
+@pytest.mark.parametrize("path", FORMS)
+def test_a_corrected_form_makes_another_request(operator: OperatorClient, path: str) -> None:
+    """A person stops the load of the page, corrects the amount, and sends the same form again."""
+    operator.post(path, **FIELDS)
+    first, second = (operator.post(path, **FIELDS | {"amount_fiat": "99"}) for _ in range(2))
+    assert first.leads_to == second.leads_to
+    assert [payment.amount_fiat for payment in made()] == ["12.50", "99"]
+
+
+@pytest.mark.parametrize("status", ["received", "confirmed", "expired"])
+def test_the_form_of_a_sale_that_is_over_makes_the_next_sale(operator: OperatorClient, status: str) -> None:
+    """A browser can show the old form again. The next customer has not paid yet."""
+    first = operator.post("/operator/till", **FIELDS)
+    PaymentRequest.update(status=status).execute()
+    second = operator.post("/operator/till", **FIELDS)
+    assert first.leads_to != second.leads_to
+    assert [payment.status for payment in made()] == [status, "new"]
+
+
 @pytest.mark.parametrize("amount", ["12,50", "12.5", "12.500"])
 def test_an_amount_may_have_a_comma(operator: OperatorClient, amount: str) -> None:
     operator.post("/operator/new", **FIELDS | {"amount_fiat": amount})
     assert float(made()[0].amount_fiat) == 12.5
+
+
+def test_a_comma_may_have_three_decimals_after_a_zero(operator: OperatorClient) -> None:
+    operator.post("/operator/new", **FIELDS | {"amount_fiat": "0,001", "currency": "BTC"})
+    assert made()[0].amount_fiat == "0.001"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +109,7 @@ def test_an_amount_may_have_a_comma(operator: OperatorClient, amount: str) -> No
     [
         ({"amount_fiat": ""}, "amount_fiat", "Must be a plain decimal number such as 135.99"),
         ({"amount_fiat": "1,234.50"}, "amount_fiat", "Must be a plain decimal number such as 135.99"),
+        ({"amount_fiat": "1,000"}, "amount_fiat", "Is ambiguous: type a thousand as 1000, and one as 1"),
         ({"amount_fiat": "-5"}, "amount_fiat", "Must be a plain decimal number such as 135.99"),
         ({"amount_fiat": "0.001"}, "amount_fiat", "Must have at most 2 decimals, as EUR has"),
         ({"amount_fiat": "0.01"}, "amount_fiat", "The network relays no payment below 546 sats".lower()),
