@@ -2,7 +2,8 @@
 #              the servers and the demo, and nothing else
 # make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
 # make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
-# make test    run the tests, of many similar cases and random examples some; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make test    run the tests; of similar cases and random examples it runs a part, and `make check` runs all.
+#              TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs the tests on PostgreSQL
 # make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: less than a minute on two
 #              cores
 # make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root
@@ -42,7 +43,7 @@ DEB_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' version.py | tr - '~'
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-# Of many similar cases and random examples, `make test` runs some, and `make check` runs all.
+# Of similar cases and random examples `make test` runs a part, and `make check` runs all.
 TESTS = not slow and not install and not broad
 
 # A module's tests share its servers, so one worker runs them all. The modules start in their order.

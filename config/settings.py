@@ -92,7 +92,7 @@ class Settings:
     confirmations_minimum: int = setting(
         "0",
         types.whole_number(0, 144),
-        "The fewest confirmations that any payment needs, also if its request or CONFIRMATIONS has fewer",
+        "The fewest confirmations that any payment needs, even if its request or CONFIRMATIONS has fewer",
     )
     # A request may choose 60 seconds or more (docs/spec.md 4). A test on regtest may need fewer.
     payment_expiry: int = setting(
@@ -134,7 +134,7 @@ class Settings:
     rate_currencies_custom: tuple[str, ...] = setting(
         "EUR,USD,GBP,CHF,CAD,AUD,JPY",
         rate_rows.currency_list(),
-        "The currencies that are asked for if RATE_URL_CUSTOM has {currency}",
+        "The currencies that are requested if RATE_URL_CUSTOM has {currency}",
     )
     rate_header_coinbase: Header | None = setting(*rate_rows.header("coinbase"), hidden=True)
     rate_header_kraken: Header | None = setting(*rate_rows.header("kraken"), hidden=True)

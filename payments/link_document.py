@@ -23,7 +23,7 @@ class LinkPaymentDocument(TypedDict):
 
 
 class LinkDocument(TypedDict):
-    """A link as JSON values. docs/spec.md 9 explains the fields.
+    """A link as JSON values. docs/spec.md 10 explains the fields.
 
     `web.api.link_schemas.PaymentLink` has the same fields with their descriptions.
     """

@@ -53,7 +53,11 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
     createdb nodetill
     systemctl stop nodetill-web nodetill-daemon
     manage.py database copy --to postgresql://nodetill@db.example.com/nodetill
-    DATABASE_URL=postgresql://…          in .env, and start both again
+
+    Then set DATABASE_URL in .env, and start both servers again:
+
+    \b
+    DATABASE_URL=postgresql://nodetill@db.example.com/nodetill
 
     The copy goes from SQLite to PostgreSQL, or back. Stop both servers first, because rows that they store
     later stay in the old database. The old database is not changed. After an error the new database is as

@@ -16,12 +16,16 @@ def grant_web(role: str, as_json: bool) -> None:
     \b
     createuser nodetill-web
     manage.py database grant-web nodetill-web
-    DATABASE_URL=postgresql://nodetill-web@…     for run_web.py alone
+
+    Then set DATABASE_URL for run_web.py alone:
+
+    \b
+    DATABASE_URL=postgresql://nodetill-web@db.example.com/nodetill
 
     Run the command with the daemon's DATABASE_URL, whose role owns the tables. The command may run at any
     time, and again. An upgrade renews the rights by itself.
     With these rights the web server can't write an output, an event, a message or a status. It can't read the
-    webhook secrets.
+    webhook secrets of standard endpoints. It can read those of btcpay endpoints.
     """
     with open_settings_and_database():
         try:

@@ -36,7 +36,8 @@ _QUEUES = "SELECT seller_id, reference FROM webhook"
 class WebhookFigures:
     """The stored webhooks of a seller. `last_error` is the newest error of those that are not delivered.
 
-    Delivered messages are deleted 30 days after their request has closed.
+    A delivered message is deleted when the delivery and the close of the request are both more than 30 days
+    old.
     """
 
     delivered: int

@@ -1,4 +1,4 @@
-"""The addresses of BTCPay's checkout. Shops link to them, and show them in a frame (docs/spec.md 8)."""
+"""The addresses of BTCPay's checkout. Shops link to them, and show them in a frame (docs/greenfield.md 6)."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -184,7 +184,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "listEvents",
         "Events",
         "List events and deliveries",
-        "Returns each event with its deliveries. Nodetill deletes them 30 days after the request has closed.",
+        "Returns each event with its deliveries. Nodetill deletes a delivered message when the delivery and "
+        "the close of the request are both more than 30 days old.",
         {HTTPStatus.OK: json_reply("The events", EventList), **KEYED, **NOT_FOUND},
         parameters=(_ID,),
     ),

@@ -115,7 +115,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "too-many-requests": ProblemType(
             429,
             "Too many requests",
-            "Your key has reached a limit. `detail` names the limit.",
+            "The seller of your key has reached a limit. `detail` names the limit.",
             "Wait for the seconds in `Retry-After`, then try again.",
         ),
         "request-header-fields-too-large": ProblemType(

@@ -91,7 +91,8 @@ WEBHOOK_OPERATIONS: tuple[Operation, ...] = (
         f"{_WEBHOOK_PATH}/deliveries",
         "listDeliveries",
         "List deliveries",
-        "Needs `webhooks.canmodifywebhooks`. Nodetill deletes them 30 days after the invoice has closed.",
+        "Needs `webhooks.canmodifywebhooks`. Nodetill deletes the deliveries of a delivered event when the "
+        "delivery and the close of the invoice are both more than 30 days old.",
         json_reply("The deliveries, the newest first", list[WebhookDelivery]),
         {**IN_STORE, **_NO_WEBHOOK},
         STORE,
