@@ -120,12 +120,18 @@ class PartFacts:
         return self._part([output for output in self._counted() if output.block_height is not None])
 
     def confirmed(self, tip_height: int) -> LinkPart:
-        """Return the part with the money that counts and has the required confirmations."""
-        if self.is_confirmed:
-            return self.in_chain()
+        """Return the part with the money that counts and has the required confirmations.
+
+        A confirmed request stays confirmed after a reorg, so its money needs a block at any depth.
+        """
         required = self.terms.confirmations_required
         return self._part(
-            [output for output in self._counted() if output.confirmed_height(required) <= tip_height]
+            [
+                output
+                for output in self._counted()
+                if output.confirmed_height(required) <= tip_height
+                or (self.is_confirmed and output.block_height is not None)
+            ]
         )
 
     def _counted(self) -> list[ReceivedOutput]:

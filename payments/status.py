@@ -235,7 +235,9 @@ def assess(
         status = _status_uncovered(is_expired, bool(live))
     else:
         status = _status_covered(tip_height, covered_height, confirmed_height, was_confirmed)
-    next_part_height = None if is_covered else _next_part_height(counted, terms, tip_height)
+    next_part_height = None
+    if status is not Status.CONFIRMED:
+        next_part_height = _next_part_height(counted, terms, tip_height)
     is_closed = next_part_height is None and _is_closed(terms, status, live, tip_height, as_of)
     next_height = next_part_height or _next_height(status, confirmed_height, live)
     return Assessment(
@@ -380,7 +382,7 @@ def _next_height(status: Status, confirmed_height: float, live: list[ReceivedOut
 
 
 def _next_part_height(counted: list[ReceivedOutput], terms: Terms, tip_height: int) -> int | None:
-    """Return the next tip height at which more money of an uncovered part of a link is confirmed, or None."""
+    """Return the next tip height at which more money of a part of a link is confirmed, or None."""
     if not terms.is_part:
         return None
     heights = (output.confirmed_height(terms.confirmations_required) for output in counted)

@@ -90,9 +90,9 @@ class _Outcomes:
 class MempoolUpdate:
     """The facts about payments that one comparison has found. `apply` stores them.
 
-    `lineages` belong to payments whose ancestors are more since a reorg. The update is not conclusive in two
-    cases only: the tip has moved, or bitcoind still loads its mempool. Both cases end by themselves. The
-    caller then syncs and looks again.
+    `lineages` belong to payments whose ancestors are more since a reorg. The update is not conclusive in
+    three cases only: the tip has moved, bitcoind still loads its mempool, or a replacement has left the
+    mempool meanwhile. These cases end by themselves. The caller then syncs and looks again.
     """
 
     outcomes: _Outcomes
@@ -167,13 +167,18 @@ class Mempool:
         # A returned payment may replace another in turn, so it is stored like a new payment.
         for txids in (outcomes.replaced.values(), outcomes.returned):
             arrivals += self._unread_of_ours(txids, now, {a.txid for a in arrivals})
-        # Several calls concern each of these payments. The mempool may have changed between two calls.
-        unsure = {
+        # Several calls concern each of these transactions. The mempool may have changed between two calls.
+        replacements = set(outcomes.replaced.values())
+        unsure = replacements.union(
             a.txid
             for a in arrivals
             if a.has_ancestors or a.txid in outcomes.returned or conflicts.get(a.txid)
-        }
+        )
         gone = unsure - self._present(unsure)
+        if not gone.isdisjoint(replacements):
+            # The replacement was mined or replaced meanwhile, perhaps by another fee bump of the payment. The
+            # payment must not count as replaced before its successor is stored.
+            return MempoolUpdate(_Outcomes(), [], False, self._watch)
         arrivals = [a for a in arrivals if a.txid not in gone]
         # bitcoind also publishes the transactions of a block. With txindex=1 it keeps those of stale blocks.
         is_conclusive = not (is_any_absent or gone) or self._is_absence_certain()
@@ -214,7 +219,11 @@ class Mempool:
         candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
         states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
-        matches = self._matches([txid for txid in candidates if txid not in states])
+        read, matches = set(states), []
+        for part in _chunks([txid for txid in candidates if txid not in states]):
+            transactions = self._node.mempool_transactions(part)
+            read.update(transaction.txid for transaction in transactions)
+            matches += self._watch.matches(transactions)
         if matches or returned:
             # These payments count as gone already. They may return, but no grace period starts for them.
             update = self._record(matches, returned, now, droppable=())
@@ -224,7 +233,8 @@ class Mempool:
                 return False
         if by_wallet:
             return True
-        self._foreign.update(candidates)
+        # The next look reads what was away for a moment, and checks again what pays us.
+        self._foreign |= read.difference(match.transaction.txid for match in matches)
         return len(candidates) < MAX_FOREIGN_PER_SCAN
 
     def record_transactions(self, txids: Sequence[str], now: datetime) -> None:
@@ -298,11 +308,10 @@ class Mempool:
         return _NewPayment(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
     def _missing_beside(self, arrivals: Iterable[_NewPayment]) -> set[str]:
-        """Return the payments that are missing, of the requests that the new payments pay."""
-        if not self._missing_since:
-            return set()
+        """Return the payments that may be missing, of the requests that the new payments pay."""
         address_ids = {paid.address_id for arrival in arrivals for paid in arrival.match.outputs}
-        return {o.txid for o in outputs_at(*address_ids) if o.txid in self._missing_since}
+        outputs = outputs_at(*address_ids)
+        return {o.txid for o in outputs if o.state == MEMPOOL or o.txid in self._missing_since}
 
     def _outcomes(
         self,

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
+from daemon.chain.mempool import Mempool
+from models.outbox import events_of
 from tests.support.expected_state import TrackedRequest
-from tests.support.scenario import Scenario
+from tests.support.in_process_daemon import FeedDelivery
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction
 
 AMOUNT_SATS = 2_000
@@ -48,4 +52,83 @@ def test_changes_between_two_calls_are_recorded_correctly(scenario: Scenario, ch
         scenario.meanwhile(partial(change, scenario, account, sent), call)
         scenario.chain.mine()
         scenario.settle()
+    scenario.end()
+
+
+@pytest.mark.parametrize("feed", [FeedDelivery.ALL, FeedDelivery.NOTHING])
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_a_fee_bump_of_a_fee_bump_is_no_reversal(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, is_expired: bool, feed: FeedDelivery
+) -> None:
+    """The second bump comes after the daemon has found the first one. The payment stays in time."""
+    account, sent = _begin_with_payment(scenario, feed, is_expired=is_expired)
+    find, bumps = Mempool._replacements, list[BuiltTransaction]()
+
+    def then_bump(mempool: Mempool, txids: list[str]) -> dict[str, str]:
+        found = find(mempool, txids)
+        if found and not bumps:
+            outputs = [(account.script, AMOUNT_SATS)]
+            bumps.append(scenario.chain.build_transaction(list(sent.coins), outputs, 200_000))
+            assert scenario.chain.publish(bumps[0])
+        return found
+
+    monkeypatch.setattr(Mempool, "_replacements", then_bump)
+    scenario.replace(sent, [(account.script, AMOUNT_SATS)])
+    assert scenario.daemon.work_until(lambda: _is_paid_by(account, bumps), PATIENCE_SECONDS)
+    _check_never_reverted(scenario, account, "received")
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_a_fee_bump_that_a_look_finds_is_mined_meanwhile(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, is_expired: bool
+) -> None:
+    """The bump comes after the look has checked the payment. The block comes before the bump is stored."""
+    account, sent = _begin_with_payment(scenario, FeedDelivery.NOTHING, is_expired=is_expired)
+    rescan, read = Mempool.rescan, Mempool._unread_of_ours
+    bumps, mined = list[BuiltTransaction](), list[object]()
+
+    def bump_first(mempool: Mempool, *arguments: Any, **options: Any) -> bool:
+        if not bumps:
+            bumps.append(scenario.replace(sent, [(account.script, AMOUNT_SATS)]))
+        return rescan(mempool, *arguments, **options)
+
+    def mine_first(mempool: Mempool, *arguments: Any) -> Any:
+        if bumps and not mined:
+            mined.append(scenario.chain.mine(bumps))
+        return read(mempool, *arguments)
+
+    monkeypatch.setattr(Mempool, "rescan", bump_first)
+    monkeypatch.setattr(Mempool, "_unread_of_ours", mine_first)
+    assert scenario.daemon.work_until(lambda: _is_paid_by(account, bumps), PATIENCE_SECONDS)
+    scenario.settle()
+    assert mined
+    _check_never_reverted(scenario, account, "received", "confirmed")
+
+
+def _begin_with_payment(
+    scenario: Scenario, feed: FeedDelivery, *, is_expired: bool
+) -> tuple[TrackedRequest, BuiltTransaction]:
+    """Begin with a received payment, whose request expires. Such a payment is not late after a fee bump."""
+    scenario.begin()
+    account = scenario.request(AMOUNT_SATS)
+    sent = scenario.pay([(account, AMOUNT_SATS)])
+    scenario.settle()
+    if is_expired:
+        scenario.expire(account)
+    scenario.daemon.stop()
+    scenario.daemon.start(feed)
+    assert scenario.daemon.look(PATIENCE_SECONDS)
+    scenario.settle()
+    scenario.is_rough = True
+    return account, sent
+
+
+def _is_paid_by(account: TrackedRequest, bumps: list[BuiltTransaction]) -> bool:
+    return bool(bumps) and account.row().txid == bumps[0].txid
+
+
+def _check_never_reverted(scenario: Scenario, account: TrackedRequest, *events: str) -> None:
+    row = account.row()
+    assert [event.type for event in events_of(row)] == [f"payment.{event}" for event in events]
+    assert (row.status, row.is_late) == (events[-1], False)
     scenario.end()

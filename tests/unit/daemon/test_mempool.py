@@ -1,6 +1,8 @@
-"""The time at which a payment counts as first seen."""
+"""A comparison with the mempool: first-seen times, and payments that come and go between its calls."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,9 +12,23 @@ from daemon.chain.mempool import FEED_DELAY, Mempool
 from daemon.chain.watchlist import PaidOutput, PayingTransaction, Watchlist
 from daemon.node.client import Bitcoind
 from daemon.node.types import MempoolEntry
+from models.block import Block
+from models.db.connection import disconnect
+from models.output import MEMPOOL, Output
 from payments.transaction import Transaction
+from tests.support.prepared_database import open_prepared
+from tests.support.rows import fill_pool, new_payment, script
 
 NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
+TIP = "0f" * 32
+
+
+@pytest.fixture(autouse=True)
+def opened(database_url: str) -> Iterator[None]:
+    """Open a migrated database."""
+    open_prepared(database_url)
+    yield
+    disconnect()
 
 
 class Node:
@@ -26,6 +42,12 @@ class Node:
 
     def mempool_spenders(self, _outpoints: Any) -> dict[bytes, str]:
         return {}
+
+    def tip(self) -> Any:
+        return SimpleNamespace(hash=TIP)
+
+    def is_mempool_loaded(self) -> bool:
+        return True
 
 
 def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
@@ -83,3 +105,48 @@ def test_each_check_queries_the_next_payments_of_many(monkeypatch: pytest.Monkey
     mempool = Mempool(cast(Bitcoind, Asked()), Watchlist())
     assert [mempool.is_any_gone() for _ in range(4)] == [False, False, True, False]
     assert queried == [believed[:2], believed[2:4], believed[4:], believed[:2]]
+
+
+def test_new_money_counts_with_no_part_that_has_just_left() -> None:
+    """A part left the mempool without a message. Otherwise both count until the next check."""
+    Block.create(height=101, hash=TIP, chainwork="0" * 64, mined_at=NOW)
+    payment = new_payment(amount_sats=2_000, confirmations_required=0)
+    gone = Output.create(
+        address=payment.address, txid="aa" * 32, vout=0, amount_sats=1_200, state=MEMPOOL, first_seen_at=NOW
+    )
+
+    class WithoutPart(Node):
+        def in_mempool(self, txids: list[str]) -> set[str]:
+            return set(txids) - {gone.txid}
+
+    mempool = Mempool(cast(Bitcoind, WithoutPart(timedelta(0))), Watchlist())
+    new = Transaction([], [(800, payment.address.script)], txid="bb" * 32)
+    match = PayingTransaction(new, (PaidOutput(0, 800, payment.address_id),))
+    update = mempool.compare([match], [], NOW, came_by_feed=True)
+    assert update.is_conclusive
+    assert [*update.outcomes.dropped] == [gone.txid]
+
+
+def test_a_payment_that_was_away_while_the_mempool_was_read_is_found_later() -> None:
+    """bitcoind lists the payment, does not have it a moment later, and then has it again."""
+    Block.create(height=101, hash=TIP, chainwork="0" * 64, mined_at=NOW)
+    fill_pool(1)
+    payment = Transaction([], [(1_000, script(0))], txid="ab" * 32)
+    answers: list[list[Transaction]] = [[], [payment], []]
+
+    class Unsteady(Node):
+        def mempool_txids(self) -> frozenset[str]:
+            return frozenset({payment.txid})
+
+        def mempool_transactions(self, _txids: list[str]) -> list[Transaction]:
+            return answers.pop(0)
+
+        def in_mempool(self, txids: list[str]) -> set[str]:
+            return set(txids)
+
+    mempool = Mempool(cast(Bitcoind, Unsteady(timedelta(0))), Watchlist())
+    stored = []
+    for _ in range(2):
+        assert mempool.rescan(TIP, NOW, by_wallet=False)
+        stored.append(Output.select().count())
+    assert stored == [0, 1]

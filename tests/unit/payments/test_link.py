@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from payments.link import (
@@ -282,6 +282,7 @@ def test_an_expired_request_is_assessed_when_its_money_is_confirmed() -> None:
     st.integers(0, 7),
     st.integers(1, 10),
 )
+@example([(SATS // 2, 5, False), (SATS // 2, 0, False)], BEFORE_EXPIRY, 6, 1)
 def test_no_part_changes_its_link_between_two_assessments(
     drawn: Sequence[tuple[int, int, bool]], as_of: object, required: int, blocks: int
 ) -> None:

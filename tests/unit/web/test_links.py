@@ -449,6 +449,46 @@ def test_a_confirmation_of_an_expired_part_pays_the_link(shop: LinkShop) -> None
     assert shop.money(link_id)[0] == "paid"
 
 
+def test_a_link_without_confirmations_is_paid_at_once(shop: LinkShop) -> None:
+    """A reorg that moves the payment back to the mempool changes nothing."""
+    link_id = shop.link(confirmations=0)
+    output = shop.pay(shop.request(link_id))
+    assert events() == ["payment.received", "payment.confirmed", "link.paid"]
+    assert shop.document(link_id)["status"] == "paid"
+    shop.mine(output, depth=1)
+    shop.change(output, state="mempool", block_hash=None, block_height=None)
+    assert len(events()) == 3
+    assert shop.document(link_id)["status"] == "paid"
+
+
+def test_the_last_satoshis_do_not_revert_a_link(shop: LinkShop) -> None:
+    """The network relays no smaller amount, so the link is paid before they come."""
+    request = shop.request(shop.link(confirmations=0))
+    shop.pay(request, request.amount_sats - 400)
+    shop.pay(request, 400)
+    assert events() == ["payment.underpaid", "link.paid", "payment.received", "payment.confirmed"]
+
+
+def test_a_confirmed_part_of_a_covered_request_pays_the_link(shop: LinkShop) -> None:
+    """The rest of this request is late, accepted, and in the mempool. Another request has paid it."""
+    link_id = shop.link(confirmations=6)
+    first = shop.request(link_id)
+    part = first.amount_sats * 6 // 10
+    shop.pay(first, part, depth=2)
+    shop.expire(first)
+    refresh(shop, int(first.link_part.price))
+    second = shop.request(link_id)
+    shop.pay(first, first.amount_sats - part)
+    PaymentRequest.update(late_accepted_at=shop.server.now).where(PaymentRequest.id == first.id).execute()
+    shop.assess(first)
+    shop.pay(second, depth=6)
+    assert shop.document(link_id)["status"] == "processing"
+    for _ in range(4):
+        shop.tip += 1
+        shop.assess_due()
+    assert shop.document(link_id)["status"] == "paid"
+
+
 def test_a_double_spend_reopens_a_paid_link(shop: LinkShop) -> None:
     """A part of an expired request is gone. The link has an event of this, and the request has none."""
     refresh(shop, 50_000)
