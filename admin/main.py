@@ -28,21 +28,21 @@ def manage() -> None:
     """Operate Nodetill.
 
     \b
-    manage.py doctor                           find errors of the set-up
-    manage.py settings                         list settings and their sources
-    manage.py wallet create                    create a wallet in bitcoind
-    manage.py wallet add shop KEY --default    use a descriptor or a public key
-    manage.py seller add company1              add a shop, and print its key
-    manage.py webhook list                     list who receives events
-    manage.py key add company1 --preset shop   add a key for a shop's plug-in
-    manage.py link list                        list payment links
-    manage.py payment list --status confirmed  list confirmed payments
-    manage.py events retry                     deliver failed messages again
-    manage.py audit                            compare database and bitcoind
-    manage.py chain follow                     follow a chain with less work
-    manage.py database backup till.db          copy while the servers work
-    manage.py database copy --to URL           move from SQLite to PostgreSQL
-    manage.py demo                             try Nodetill with play money
+    manage.py doctor                           # find errors of the set-up
+    manage.py settings                         # list settings and their sources
+    manage.py wallet create                    # create a wallet in bitcoind
+    manage.py wallet add shop KEY --default    # use a descriptor or a public key
+    manage.py seller add company1              # add a shop, and print its key
+    manage.py webhook list                     # list who receives events
+    manage.py key add company1 --preset shop   # add a key for a shop's plug-in
+    manage.py link list                        # list payment links
+    manage.py payment list --status confirmed  # list confirmed payments
+    manage.py events retry                     # deliver failed messages again
+    manage.py audit                            # compare database and bitcoind
+    manage.py chain follow                     # follow a chain with less work
+    manage.py database backup till.db          # copy while the servers work
+    manage.py database copy --to URL           # move from SQLite to PostgreSQL
+    manage.py demo                             # try Nodetill with play money
 
     Settings come from the environment, or from .env in the working directory. With --json a command prints
     one JSON document. After an error the document is {"error": "..."}.

@@ -94,7 +94,7 @@ def audit(patience: float, as_json: bool) -> None:
 
     \b
     manage.py audit
-    manage.py audit --patience 60    where the daemon is behind for some time
+    manage.py audit --patience 60  # where the daemon is behind for some time
     manage.py audit --json
     """
     settings = read_settings()

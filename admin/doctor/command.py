@@ -56,11 +56,11 @@ def doctor(send_mail: bool, seller_id: str | None, as_json: bool) -> None:
     coin, and sends only the test messages that you order.
 
     \b
-    manage.py doctor                          takes five seconds
-    manage.py doctor --json                   for a monitor
-    manage.py doctor | grep -v ^ok            only what needs attention
-    manage.py doctor --send-mail              does your mailbox get emails?
-    manage.py doctor --test-webhook company1  does the shop accept webhooks?
+    manage.py doctor                          # takes five seconds
+    manage.py doctor --json                   # for a monitor
+    manage.py doctor | grep -v ^ok            # only what needs attention
+    manage.py doctor --send-mail              # does your mailbox get emails?
+    manage.py doctor --test-webhook company1  # does the shop accept webhooks?
     """
     settings = read_settings()
     findings = []
