@@ -168,7 +168,7 @@ def test_the_audit_finds_a_link_that_is_wrongly_paid(tmp_path: Path, database_ur
 
         assert differences() == []
         Link.update(paid_at=None).execute()
-        assert differences() == [f"link {link_id} is paid, stored as not paid"]
+        assert differences() == [f"link {link_id} is paid, but is stored as not paid"]
         Link.update(paid_at=NOW).execute()
         type(output).update(block_height=None, block_hash=None, state="mempool").execute()
-        assert differences() == [f"link {link_id} is not paid, stored as paid"]
+        assert differences() == [f"link {link_id} is not paid, but is stored as paid"]
