@@ -224,17 +224,20 @@ class Mempool:
             transactions = self._node.mempool_transactions(part)
             read.update(transaction.txid for transaction in transactions)
             matches += self._watch.matches(transactions)
+        stored: set[str] = set()
         if matches or returned:
             # These payments count as gone already. They may return, but no grace period starts for them.
             update = self._record(matches, returned, now, droppable=())
-            if update.arrivals:
-                log.info("payments found that the feed did not bring", count=len(update.arrivals))
+            stored.update(arrival.txid for arrival in update.arrivals)
+            if stored:
+                log.info("payments found that the feed did not bring", count=len(stored))
             if not update.is_conclusive:
                 return False
         if by_wallet:
             return True
-        # The next look reads what was away for a moment, and checks again what pays us.
-        self._foreign |= read.difference(match.transaction.txid for match in matches)
+        # The next look reads again what was away for a moment.
+        ours = {match.transaction.txid for match in matches}
+        self._foreign |= read - (ours - stored)
         return len(candidates) < MAX_FOREIGN_PER_SCAN
 
     def record_transactions(self, txids: Sequence[str], now: datetime) -> None:
