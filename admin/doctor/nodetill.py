@@ -162,15 +162,15 @@ def _of_daemon(heartbeat_age: int | None, found: list[str]) -> Iterator[Finding]
 def _of_addresses(free: Mapping[str, int], settings: Settings) -> Finding:
     """Return whether each wallet in use has enough free addresses. `free` has their number by wallet."""
     wanted, problem = settings.address_pool, None
+    held = held_count()
+    more = f"; {held} more are held, because the wallet does not have them" if held else ""
     low = [name for name, count in free.items() if not count or count < wanted * LOW_SHARE]
     if low:
         left = ", ".join(_of_pool(free[name], name, free) for name in low)
         problem = (
-            f"{left} of {wanted} addresses are left: the daemon gets new ones from bitcoind; "
+            f"{left} of {wanted} addresses are left{more}: the daemon gets new ones from bitcoind; "
             "see its log, and raise ADDRESS_POOL where shops need more at once"
         )
-    held = held_count()
-    more = f"; {held} more are held, because the wallet does not have them" if held else ""
     counts = ", ".join(_of_pool(count, name, free) for name, count in free.items())
     return from_problem("addresses", problem, f"{counts} free ones of {wanted}{more}")
 
