@@ -1,4 +1,4 @@
-"""/health and one log line report a wrong setting with its remedy, and the remedy is enough."""
+"""/health and one log line report a wrong setting with its remedy, and no secret. The remedy is enough."""
 
 from collections.abc import Callable
 from pathlib import Path
