@@ -159,14 +159,17 @@ class Mempool:
         arrivals = [a for match in candidates if (a := self._arrival(match, now, came_by_feed)) is not None]
         is_any_absent = len(arrivals) < len(candidates)
         conflicts = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
-        beside = self._missing_beside(arrivals)
-        suspects = {*possibly_conflicted, *beside}.union(*conflicts.values())
-        outcomes = self._outcomes(suspects, beside, now, droppable)
-        if outcomes is None:
-            return MempoolUpdate(_Outcomes(), [], False, self._watch)
-        # A returned payment may replace another in turn, so it is stored like a new payment.
-        for txids in (outcomes.replaced.values(), outcomes.returned):
-            arrivals += self._unread_of_ours(txids, now, {a.txid for a in arrivals})
+        suspects = set(possibly_conflicted).union(*conflicts.values())
+        while True:
+            beside = self._missing_beside(arrivals)
+            outcomes = self._outcomes(suspects | beside, beside, now, droppable)
+            if outcomes is None:
+                return MempoolUpdate(_Outcomes(), [], False, self._watch)
+            successors = self._successors(outcomes, now, {a.txid for a in arrivals})
+            if not successors:
+                break
+            # Successors are new money too. Another part of their request may be missing.
+            arrivals += successors
         # Several calls concern each of these transactions. The mempool may have changed between two calls.
         replacements = set(outcomes.replaced.values())
         unsure = replacements.union(
@@ -275,11 +278,14 @@ class Mempool:
         self._foreign = {txid for txid in everything if txid in self._foreign}
         return list(islice((txid for txid in everything if txid not in self._foreign), MAX_FOREIGN_PER_SCAN))
 
-    def _unread_of_ours(
-        self, txids: Iterable[str], now: datetime, recorded: Collection[str]
-    ) -> list[_NewPayment]:
-        """Return the replacements that pay us too, such as a customer's fee bump that the feed missed."""
-        unread = list(set(txids).difference(recorded))
+    def _successors(self, outcomes: _Outcomes, now: datetime, recorded: Collection[str]) -> list[_NewPayment]:
+        """Return the replacements that pay us too, such as a fee bump that the feed missed, and the returned.
+
+        A returned payment may replace another in turn, so it is stored like a new payment.
+        """
+        unread = [
+            t for t in dict.fromkeys((*outcomes.replaced.values(), *outcomes.returned)) if t not in recorded
+        ]
         return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
     def _grown_lineages(self, txids: Collection[str]) -> dict[str, Sequence[Transaction]]:

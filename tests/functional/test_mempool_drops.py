@@ -139,3 +139,19 @@ def test_a_lost_payment_never_counts_together_with_a_new_one(scenario: Scenario,
     assert account.row().status == Status.UNDERPAID
     assert [event.type for event in events_of(account.row())] == ["payment.underpaid"]
     scenario.end()
+
+
+def test_a_lost_payment_never_counts_together_with_a_fee_bump(scenario: Scenario) -> None:
+    """While the daemon is down, the mempool loses a part, and a fee bump of the other part pays more."""
+    scenario.begin()
+    account = scenario.request(AMOUNT_SATS, confirmations=0)
+    lost, kept = (scenario.pay([(account, sats)]) for sats in (1_000, 500))
+    scenario.settle()
+    scenario.daemon.stop()
+    scenario.free_by_detour(lost)
+    scenario.replace(kept, [(account.script, 1_200)])
+    scenario.daemon.start()
+    scenario.settle()
+    assert account.row().status == Status.UNDERPAID
+    assert {event.type for event in events_of(account.row())} == {"payment.underpaid"}
+    scenario.end()

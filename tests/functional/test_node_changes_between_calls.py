@@ -84,7 +84,7 @@ def test_a_fee_bump_that_a_look_finds_is_mined_meanwhile(
 ) -> None:
     """The bump comes after the look has checked the payment. The block comes before the bump is stored."""
     account, sent = _begin_with_payment(scenario, FeedDelivery.NOTHING, is_expired=is_expired)
-    rescan, read = Mempool.rescan, Mempool._unread_of_ours
+    rescan, read = Mempool.rescan, Mempool._successors
     bumps, mined = list[BuiltTransaction](), list[object]()
 
     def bump_first(mempool: Mempool, *arguments: Any, **options: Any) -> bool:
@@ -98,7 +98,7 @@ def test_a_fee_bump_that_a_look_finds_is_mined_meanwhile(
         return read(mempool, *arguments)
 
     monkeypatch.setattr(Mempool, "rescan", bump_first)
-    monkeypatch.setattr(Mempool, "_unread_of_ours", mine_first)
+    monkeypatch.setattr(Mempool, "_successors", mine_first)
     assert scenario.daemon.work_until(lambda: _is_paid_by(account, bumps), PATIENCE_SECONDS)
     scenario.settle()
     assert mined
