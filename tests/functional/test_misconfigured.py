@@ -23,8 +23,7 @@ def _check_reported(merchant: Merchant, event: str, *parts: str) -> None:
     merchant.wait_problem(*parts)
     assert merchant.health().status == 503
     first = merchant.daemon.wait_for_line(event, *parts)
-    before = merchant.heartbeat_at()
-    merchant.wait(lambda: merchant.heartbeat_at() != before, "send another heartbeat")
+    merchant.wait_heartbeat()
     assert [line for line in merchant.daemon.lines() if all(part in line for part in (event, *parts))] == [
         first
     ]

@@ -107,6 +107,11 @@ class Merchant:
         height = self.node.rpc("getblockcount")
         self.wait(lambda: self.health().document["chain"]["height"] == height, f"assess at the tip, {height}")
 
+    def wait_heartbeat(self) -> None:
+        """Wait until the daemon has stored another heartbeat."""
+        before = self.heartbeat_at()
+        self.wait(lambda: self.heartbeat_at() != before, "store another heartbeat")
+
     def wait_full(self) -> None:
         """Wait until the address pool is full."""
         size = int(self.installation.settings["ADDRESS_POOL"])
