@@ -17,7 +17,7 @@ from models.db.connection import (
     row_of,
     statement,
 )
-from models.identifiers import random_text
+from models.identifiers import is_searchable, random_text
 from models.seller import Seller
 
 BY_OPERATOR, BY_PAGE = "operator", "page"
@@ -191,7 +191,9 @@ def all_keys() -> list[ApiKey]:
 
 def key_by_reference(reference: str) -> ApiKey | None:
     """Return the key with this public id, or None."""
-    key: ApiKey | None = ApiKey.get_or_none(ApiKey.reference == reference)
+    key: ApiKey | None = None
+    if is_searchable(reference):
+        key = ApiKey.get_or_none(ApiKey.reference == reference)
     return key
 
 

@@ -158,7 +158,11 @@ def request_cancellation(payment: PaymentRequest, now: datetime, transaction: Op
 
 def request_redelivery(message: Message, now: datetime, transaction: OpenTransaction) -> bool:
     """Store the command to send a message again. Return False if it is pending, or the message is pruned."""
-    return request_redeliveries([message], now, transaction) == 1
+    try:
+        return request_redeliveries([message], now, transaction) == 1
+    except peewee.IntegrityError:
+        # On PostgreSQL the daemon may prune the message during the statement.
+        return False
 
 
 def request_redeliveries(messages: Iterable[Message], now: datetime, transaction: OpenTransaction) -> int:

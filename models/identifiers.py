@@ -1,10 +1,15 @@
-"""Random text for public identifiers and secrets."""
+"""Public identifiers and secrets: their random text, and the texts that can be one."""
 
 import secrets
 import string
 
 _ALPHABET = string.digits + string.ascii_letters
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+
+
+def is_searchable(text: str) -> bool:
+    """Return whether a reference can be this text. PostgreSQL refuses a NUL and half a surrogate pair."""
+    return text.isascii() and text.isprintable()
 
 
 def random_text(pairs: int) -> str:

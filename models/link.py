@@ -17,6 +17,7 @@ from models.db.connection import (
     fetch_one,
     lock_in_transaction,
 )
+from models.identifiers import is_searchable
 from models.seller import Seller
 
 LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
@@ -76,7 +77,7 @@ class Link(Table):
 
 def link_by_reference(reference: str, seller_id: str | None = None) -> Link | None:
     """Return the link with this public id, or None. With `seller_id`, return only a link of that seller."""
-    if not (reference.isascii() and reference.isprintable()):
+    if not is_searchable(reference):
         return None
     query, parameters = "SELECT * FROM link WHERE reference = ?", [reference]
     if seller_id is not None:

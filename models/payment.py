@@ -23,6 +23,7 @@ from models.db.connection import (
     insert,
     statement,
 )
+from models.identifiers import is_searchable
 from models.link import Link
 from models.seller import Seller
 from models.wallet import BITCOIND
@@ -246,11 +247,6 @@ def insert_with_address(payment: PaymentRequest) -> bool:
     payment.address = address
     payment.id = insert(PaymentRequest, **model_to_dict(payment, recurse=False))
     return True
-
-
-def is_searchable(text: str) -> bool:
-    """Return whether a reference can be this text. PostgreSQL refuses a NUL and half a surrogate pair."""
-    return text.isascii() and text.isprintable()
 
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:

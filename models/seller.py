@@ -5,6 +5,7 @@ import re
 import peewee
 
 from models.db.connection import Table, UtcDateTimeField, fetch_one, statement
+from models.identifiers import is_searchable
 
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -32,7 +33,9 @@ _PUBLIC_COLUMNS = "id, name, email, support, created_at, removed_at"
 
 
 def seller_by_id(seller_id: str) -> Seller | None:
-    """Return the seller with this id."""
+    """Return the seller with this id, or None."""
+    if not is_searchable(seller_id):
+        return None
     return fetch_one(
         Seller,
         statement("SELECT {columns} FROM seller WHERE id = ?", columns=_PUBLIC_COLUMNS),

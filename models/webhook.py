@@ -19,7 +19,7 @@ from models.db.connection import (
     lock_in_transaction,
     statement,
 )
-from models.identifiers import random_text
+from models.identifiers import is_searchable, random_text
 from models.seller import Seller
 from payments.greenfield.delivery import INVOICE_EVENTS
 from payments.notifications import STANDARD_EVENTS
@@ -152,6 +152,8 @@ def webhook_by_reference(reference: str) -> Webhook | None:
 
     Omit the secret of a standard endpoint.
     """
+    if not is_searchable(reference):
+        return None
     query = statement(
         """SELECT {columns} FROM webhook
         WHERE reference = ? AND url IS NOT NULL AND removed_at IS NULL""",

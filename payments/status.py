@@ -235,9 +235,9 @@ def assess(
         status = _status_uncovered(is_expired, bool(live))
     else:
         status = _status_covered(tip_height, covered_height, confirmed_height, was_confirmed)
-    next_part_height = None
-    if status is not Status.CONFIRMED:
-        next_part_height = _next_part_height(counted, terms, tip_height)
+    next_part_height = (
+        _next_part_height(counted, terms, tip_height) if status is not Status.CONFIRMED else None
+    )
     is_closed = next_part_height is None and _is_closed(terms, status, live, tip_height, as_of)
     next_height = next_part_height or _next_height(status, confirmed_height, live)
     return Assessment(

@@ -1,6 +1,6 @@
 """The payments in bitcoind's mempool, and the outcomes of payments that have left it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -164,7 +164,7 @@ class Mempool:
             beside = self._missing_beside(arrivals)
             outcomes = self._outcomes(suspects | beside, beside, now, droppable)
             if outcomes is None:
-                return MempoolUpdate(_Outcomes(), [], False, self._watch)
+                return self._undecided()
             successors = self._successors(outcomes, now, {a.txid for a in arrivals})
             if not successors:
                 break
@@ -181,11 +181,14 @@ class Mempool:
         if not gone.isdisjoint(replacements):
             # The replacement was mined or replaced meanwhile, perhaps by another fee bump of the payment. The
             # payment must not count as replaced before its successor is stored.
-            return MempoolUpdate(_Outcomes(), [], False, self._watch)
+            return self._undecided()
         arrivals = [a for a in arrivals if a.txid not in gone]
         # bitcoind also publishes the transactions of a block. With txindex=1 it keeps those of stale blocks.
         is_conclusive = not (is_any_absent or gone) or self._is_absence_certain()
         return MempoolUpdate(outcomes, arrivals, is_conclusive, self._watch)
+
+    def _undecided(self) -> MempoolUpdate:
+        return MempoolUpdate(_Outcomes(), [], False, self._watch)
 
     def is_any_gone(self) -> bool:
         """Return whether a payment has left the mempool that the database records as in the mempool.
@@ -223,24 +226,23 @@ class Mempool:
         states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
         read, matches = set(states), []
-        for part in _chunks([txid for txid in candidates if txid not in states]):
-            transactions = self._node.mempool_transactions(part)
+        for transactions in self._transactions([txid for txid in candidates if txid not in states]):
             read.update(transaction.txid for transaction in transactions)
             matches += self._watch.matches(transactions)
-        stored: set[str] = set()
         if matches or returned:
             # These payments count as gone already. They may return, but no grace period starts for them.
             update = self._record(matches, returned, now, droppable=())
-            stored.update(arrival.txid for arrival in update.arrivals)
-            if stored:
-                log.info("payments found that the feed did not bring", count=len(stored))
+            read -= {match.transaction.txid for match in matches} - {
+                arrival.txid for arrival in update.arrivals
+            }
+            if update.arrivals:
+                log.info("payments found that the feed did not bring", count=len(update.arrivals))
             if not update.is_conclusive:
                 return False
         if by_wallet:
             return True
         # The next look reads again what was away for a moment.
-        ours = {match.transaction.txid for match in matches}
-        self._foreign |= read - (ours - stored)
+        self._foreign |= read
         return len(candidates) < MAX_FOREIGN_PER_SCAN
 
     def record_transactions(self, txids: Sequence[str], now: datetime) -> None:
@@ -264,9 +266,11 @@ class Mempool:
 
     def _matches(self, txids: Sequence[str]) -> list[PayingTransaction]:
         """Return each of these transactions that bitcoind has and that pays us."""
-        return [
-            m for part in _chunks(txids) for m in self._watch.matches(self._node.mempool_transactions(part))
-        ]
+        return [match for part in self._transactions(txids) for match in self._watch.matches(part)]
+
+    def _transactions(self, txids: Sequence[str]) -> Iterator[list[Transaction]]:
+        """Yield those of these transactions that bitcoind has, a batch at a time."""
+        return (self._node.mempool_transactions(part) for part in _chunks(txids))
 
     def _unread(self) -> list[str]:
         """Return the next mempool transactions that no look has read yet.
@@ -319,11 +323,9 @@ class Mempool:
     def _missing_beside(self, arrivals: Iterable[_NewPayment]) -> set[str]:
         """Return the payments that may be missing, of the requests that the new payments pay."""
         address_ids = {paid.address_id for arrival in arrivals for paid in arrival.match.outputs}
-        outputs = outputs_at(*address_ids)
-        missing = {output.txid for output in outputs if output.txid in self._missing_since}
-        unconfirmed = {output.txid for output in outputs if output.state == MEMPOOL}
+        unconfirmed = {output.txid for output in outputs_at(*address_ids) if output.state == MEMPOOL}
         # Many payments to one address cost one batch of calls each. `is_any_gone` checks more than that.
-        return missing if len(unconfirmed) > BATCH_SIZE else missing | unconfirmed
+        return unconfirmed if len(unconfirmed) <= BATCH_SIZE else unconfirmed & self._missing_since.keys()
 
     def _outcomes(
         self,

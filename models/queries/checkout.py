@@ -3,8 +3,9 @@
 from typing import Any, NamedTuple
 
 from models.db.connection import execute, statement
+from models.identifiers import is_searchable
 from models.link import COUNTS_PARTS
-from models.payment import PaymentRequest, is_searchable
+from models.payment import PaymentRequest
 from payments.greenfield.facts import Mark
 from payments.status import Status
 

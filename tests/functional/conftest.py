@@ -15,7 +15,7 @@ from daemon.chain import mempool
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
 from regtest.process import StartPython, start_python
-from tests.conftest import NewDatabase
+from tests.conftest import NewDatabase, sqlite_in
 from tests.support.customer import Customer
 from tests.support.fork_server import fork_python
 from tests.support.in_memory_bitcoind import InMemoryBitcoind
@@ -104,6 +104,18 @@ def make_merchant(
             return merchant
 
         yield make
+
+
+def run_on_sqlite(make_merchant: MerchantMaker, directory: Path, pool: int) -> Iterator[Merchant]:
+    """Yield a merchant with a full pool, for a test that exchanges its SQLite file or its wallet.
+
+    The daemon reconciles by itself only after an hour.
+    """
+    settings = {"DATABASE_URL": sqlite_in(directory), "RECONCILE_INTERVAL": "3600"}
+    merchant = make_merchant(ADDRESS_POOL=str(pool), **settings).open()
+    merchant.wait_full()
+    yield merchant
+    merchant.close()
 
 
 @pytest.fixture(scope="module")

@@ -282,7 +282,8 @@ def test_events_retry_delivers_an_email_that_was_given_up(
         customer.pay(order.address, order.amount_sats)
         order.wait("received")
         merchant.wait(lambda: _deliveries(order.event_list())[0]["failed_at"], "give the email up")
-        assert {*_diagnose(merchant).wrong} == {"messages", "mail"}
+        ill = _diagnose(merchant)
+        assert (ill.exit_status, {*ill.wrong}) == (1, {"messages", "mail"})
         (listed,) = merchant.installation.manage_json("events", "list")
         assert listed["payment_request_id"] == order.id
         assert "550 no such user" in listed["last_error"]
@@ -291,7 +292,8 @@ def test_events_retry_delivers_an_email_that_was_given_up(
         merchant.installation.manage_json("events", "retry", order.id)
         merchant.wait(lambda: server.taken, "deliver the email")
         merchant.wait(order.is_all_delivered, "mark the email as delivered")
-        assert _diagnose(merchant).wrong == {}
+        well = _diagnose(merchant)
+        assert (well.exit_status, well.wrong) == (0, {})
         assert merchant.installation.manage_json("events", "list") == []
         assert len(server.taken) == 1
 

@@ -6,31 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from models.address import Address
-from models.daemon_status import update_report
 from models.output import Output
 from regtest.process import Process
-from tests.conftest import NewDatabase, sqlite_in
-from tests.functional.conftest import MerchantMaker
+from tests.conftest import sqlite_in
+from tests.functional.conftest import MerchantMaker, run_on_sqlite
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 
 POOL = 5
 
 
-@pytest.fixture(scope="session")
-def new_database() -> NewDatabase:
-    """Return a maker of SQLite databases, because the tests put back copies of files."""
-    return sqlite_in
-
-
 @pytest.fixture
-def merchant(make_merchant: MerchantMaker) -> Iterator[Merchant]:
-    """Yield a merchant whose daemon reconciles only after an hour."""
-    merchant = make_merchant(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="3600").open()
-    merchant.wait_full()
-    yield merchant
-    merchant.close()
+def merchant(make_merchant: MerchantMaker, tmp_path: Path) -> Iterator[Merchant]:
+    yield from run_on_sqlite(make_merchant, tmp_path, POOL)
 
 
 @pytest.mark.broad
@@ -38,7 +26,7 @@ def test_the_audit_names_payments_to_addresses_without_a_request(
     make_merchant: MerchantMaker, customer: Customer, tmp_path: Path
 ) -> None:
     """A restored database lacks requests, both for addresses of its pool and for later addresses."""
-    merchant = make_merchant(ADDRESS_POOL="3").open()
+    merchant = make_merchant(ADDRESS_POOL="3", DATABASE_URL=sqlite_in(tmp_path)).open()
     merchant.request()
     merchant.wait_full()
     copy = tmp_path / "copy.db"
@@ -86,8 +74,7 @@ def test_an_old_copy_of_the_database_gives_no_address_twice(merchant: Merchant, 
     merchant.daemon.wait_for_line("addresses of the wallet taken in", f"free_retired={POOL}")
     merchant.web.start()
     merchant.installation.wait_ready()
-    given = {merchant.request().address for _ in range(POOL + 2)}
-    assert not given & {order.address for order in since}
+    merchant.request_addresses_of_the_wallet(POOL + 2, but=[order.address for order in since])
 
 
 def test_servers_follow_a_database_that_replaces_theirs(merchant: Merchant, tmp_path: Path) -> None:
@@ -123,14 +110,3 @@ def test_two_paths_to_one_database_have_one_daemon(merchant: Merchant, tmp_path:
         second.wait_for_line("standby", "another daemon works on this database")
     finally:
         second.stop()
-
-
-def test_a_database_of_another_chain_gets_no_address_of_this_one(make_merchant: MerchantMaker) -> None:
-    """Payments of customers on the main chain would be lost."""
-    merchant = make_merchant()
-    with merchant.database():
-        update_report(chain="main")
-    merchant.open(is_well=False)
-    merchant.wait_problem("bitcoind is on chain regtest, but this database belongs to main")
-    with merchant.database():
-        assert Address.select().count() == 0

@@ -1,14 +1,17 @@
 """/health and one log line report a wrong setting with its remedy, and no secret. The remedy is enough."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from config import EX_CONFIG
 from daemon.node.calls import RPC_CALLS
+from models.address import Address
+from models.daemon_status import update_report
 from regtest.child import free_ports
 from regtest.node import RegtestNode, rpcauth
+from regtest.process import start_python
 from tests.conftest import NewDatabase
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -119,8 +122,19 @@ def test_a_wrong_setting_ends_both_servers_with_one_line(make_merchant: Merchant
         assert "many" in line
 
 
-def test_no_secret_is_in_any_log_or_command_line(merchant: Merchant) -> None:
+@pytest.fixture
+def separate_merchant(
+    regtest_node: RegtestNode, new_database: NewDatabase, tmp_path: Path
+) -> Iterator[Merchant]:
+    """Yield a merchant whose servers have interpreters of their own, with command lines as under systemd."""
+    merchant = Merchant(regtest_node, tmp_path, start_python, DATABASE_URL=new_database(tmp_path)).open()
+    yield merchant
+    merchant.close()
+
+
+def test_no_secret_is_in_any_log_or_command_line(separate_merchant: Merchant) -> None:
     """The secrets are the seller's key and webhook secret, bitcoind's password, and a wrong key."""
+    merchant = separate_merchant
     for key in ("nt_a-guess", None):
         merchant.installation.client(key).post("/api/v1/payments", {"seller_id": merchant.webhook_secret})
     merchant.node.rpc("unloadwallet", merchant.wallet)
@@ -170,3 +184,14 @@ def test_a_missing_wallet_is_reported_and_creating_it_is_enough(
     order = merchant.request()
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
+
+
+def test_a_database_of_another_chain_gets_no_address_of_this_one(make_merchant: MerchantMaker) -> None:
+    """A regtest node decides nothing about a mainnet database. Payments on the main chain would be lost."""
+    merchant = make_merchant()
+    with merchant.database():
+        update_report(chain="main")
+    merchant.open(is_well=False)
+    _check_reported(merchant, "outage", "bitcoind is on chain regtest, but this database belongs to main")
+    with merchant.database():
+        assert Address.select().count() == 0

@@ -64,8 +64,7 @@ def test_no_fault_of_rpc_reverts_or_loses_a_payment(
     merchant.wait_problem(PROBLEMS[fault])
     order = merchant.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
-    before = merchant.heartbeat_at()
-    merchant.wait(lambda: merchant.heartbeat_at() != before, "send another heartbeat")
+    merchant.wait_heartbeat()
     assert order.now() == order.document
     assert confirmed.events() == ["received", "confirmed"]
     assert received.events() == ["received"]

@@ -10,8 +10,7 @@ import pytest
 from models.address import Address
 from models.output import MEMPOOL, MINED, Output
 from regtest.node import RegtestNode
-from tests.conftest import NewDatabase, sqlite_in
-from tests.functional.conftest import MerchantMaker
+from tests.functional.conftest import MerchantMaker, run_on_sqlite
 from tests.support.customer import Customer
 from tests.support.merchant import SELLER, Merchant
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
@@ -24,19 +23,9 @@ AMOUNT_SATS = 2_000
 ADDRESSES = 30
 
 
-@pytest.fixture(scope="session")
-def new_database() -> NewDatabase:
-    """Return a maker of SQLite databases, because a test puts back a file's copy."""
-    return sqlite_in
-
-
 @pytest.fixture
-def merchant(make_merchant: MerchantMaker) -> Iterator[Merchant]:
-    """Yield a merchant whose daemon reconciles only after an hour."""
-    merchant = make_merchant(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="3600").open()
-    merchant.wait_full()
-    yield merchant
-    merchant.close()
+def merchant(make_merchant: MerchantMaker, tmp_path: Path) -> Iterator[Merchant]:
+    yield from run_on_sqlite(make_merchant, tmp_path, POOL)
 
 
 def _wallet_path(merchant: Merchant) -> Path:
@@ -71,17 +60,6 @@ def _post(merchant: Merchant) -> int:
     ).status
 
 
-def _is_in_wallet(merchant: Merchant, address: str) -> bool:
-    return bool(merchant.node.rpc("getaddressinfo", address, wallet=merchant.wallet)["ismine"])
-
-
-def _request_addresses_of_the_wallet(merchant: Merchant, *, but: list[str]) -> None:
-    """Make more requests than the pool has addresses, each with an address of the wallet."""
-    given = [merchant.request().address for _ in range(POOL + 2)]
-    assert all(_is_in_wallet(merchant, address) for address in given)
-    assert not set(given) & set(but)
-
-
 def test_wallet_create_removes_the_lost_wallets_addresses_from_the_pool(
     merchant: Merchant, customer: Customer
 ) -> None:
@@ -92,7 +70,7 @@ def test_wallet_create_removes_the_lost_wallets_addresses_from_the_pool(
     assert merchant.installation.manage_json("wallet", "create")["created"]
     assert _post(merchant) == 503
     merchant.daemon.start()
-    _request_addresses_of_the_wallet(merchant, but=old)
+    merchant.request_addresses_of_the_wallet(POOL + 2, but=old)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
 
@@ -105,7 +83,7 @@ def test_a_daemon_that_starts_detects_a_new_wallet(merchant: Merchant) -> None:
     merchant.node.rpc("createwallet", merchant.wallet)
     merchant.daemon.start()
     merchant.daemon.wait_for_line("free addresses held", f"count={POOL}")
-    _request_addresses_of_the_wallet(merchant, but=old)
+    merchant.request_addresses_of_the_wallet(POOL + 2, but=old)
     assert f"{POOL} more are held" in " ".join(merchant.installation.manage("doctor").stdout.split())
 
 
@@ -115,7 +93,7 @@ def test_a_running_daemon_detects_a_new_wallet_and_the_old_one(merchant: Merchan
     lost = _lose_wallet(merchant)
     merchant.node.rpc("createwallet", merchant.wallet)
     merchant.daemon.wait_for_line("free addresses held", f"count={POOL}")
-    _request_addresses_of_the_wallet(merchant, but=old)
+    merchant.request_addresses_of_the_wallet(POOL + 2, but=old)
     _restore_wallet(merchant, lost)
     merchant.wait(lambda: set(old) <= set(_free(merchant)), "free the old addresses")
     assert merchant.request().address in old

@@ -1,7 +1,7 @@
 """A complete Nodetill on a regtest node, with the calls of its merchant and its operator."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,6 +67,13 @@ class Merchant:
         body = {"seller_id": SELLER, "amount_fiat": amount_fiat, "currency": currency, **more}
         answer = self.wait(lambda: self._created(body), "answer a request from the pool")
         return Order(self, answer.document)
+
+    def request_addresses_of_the_wallet(self, count: int, *, but: Collection[str]) -> None:
+        """Make requests, and check that each has an address of the wallet that is not in `but`."""
+        given = [self.request().address for _ in range(count)]
+        for address in given:
+            assert self.node.rpc("getaddressinfo", address, wallet=self.wallet)["ismine"], address
+        assert not set(given) & set(but)
 
     def _created(self, body: dict[str, Any]) -> ApiResponse | None:
         """Return None while the pool of addresses is empty, as after a start or after many tests."""

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from http import HTTPStatus
 
-import peewee
 import structlog
 
 from models.command import is_redelivery_pending, request_redelivery
@@ -64,11 +63,7 @@ def send_again(request: Request, payment: PaymentRequest, message: Message, by: 
     if is_redelivery_pending(message):
         return
     check_command_limit(payment.seller_id)
-    try:
-        is_new = request_redelivery(message, request.now, request.writers.transaction)
-    except peewee.IntegrityError as error:
-        # On PostgreSQL the daemon may prune the message during the statement.
-        raise _nothing_to_send() from error
+    is_new = request_redelivery(message, request.now, request.writers.transaction)
     if not is_new and not is_redelivery_pending(message):
         raise _nothing_to_send()
     if is_new:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import peewee
 import structlog
 
 from models.command import is_redelivery_pending, request_redelivery
@@ -55,11 +54,7 @@ def redeliver(request: Request, webhook: str, delivery: str) -> Response:
     message: Message = found.message
     if not is_redelivery_pending(message):
         check_command_limit(request.seller.id)
-        try:
-            is_new = request_redelivery(message, request.now, request.writers.transaction)
-        except peewee.IntegrityError:
-            # On PostgreSQL the daemon may prune the message during the statement.
-            is_new = False
+        is_new = request_redelivery(message, request.now, request.writers.transaction)
         if not is_new and not is_redelivery_pending(message):
             raise _no_delivery()
         if is_new:

@@ -22,7 +22,7 @@ from web.operator.new_request import (
     new_token,
     number_or_text,
     preselected,
-    with_point,
+    typed_amount,
 )
 
 _PAGE = template("operator_new_link.tpl")
@@ -83,12 +83,12 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     # The check of the API then reports an empty field as missing.
     body: dict[str, object] = {"title": "", "currency": ""}
     body |= {name: filled[name] for name in _TEXTS if name in filled}
-    body |= {name: with_point(name, filled[name]) for name in _AMOUNTS if name in filled}
+    body |= {name: typed_amount(name, filled[name]) for name in _AMOUNTS if name in filled}
     body |= {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
     body["is_reusable"] = filled.get("kind") == "reusable"
     if "suggested" in filled:
         typed = _BETWEEN_AMOUNTS.split(filled["suggested"])
-        body["suggested"] = [with_point("suggested", each) for each in typed if each]
+        body["suggested"] = [typed_amount("suggested", each) for each in typed if each]
     if "due_at" in filled:
         day = filled["due_at"]
         body["due_at"] = f"{day}T23:59:59Z" if _DAY.fullmatch(day) else day

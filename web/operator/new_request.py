@@ -10,8 +10,9 @@ import peewee
 
 from models.payment import PaymentRequest, newest_currency, payment_by_idempotency_key
 from models.seller import present_sellers
-from payments.money import BITCOIN_UNITS
+from payments.money import BITCOIN_UNITS, AmountError
 from payments.status import Status
+from payments.typed_amount import with_point
 from web.api.forms import PaymentForm, read_form
 from web.api.idempotency import body_digest
 from web.api.new_request import build_terms, log_request, store_request
@@ -27,7 +28,6 @@ _TEXTS = ("amount_fiat", "currency", "order_id", "note", "label")
 _NUMBERS = ("confirmations", "expires_in")
 _TOKEN = re.compile("[0-9a-f]{32}")
 _MAX_DIGITS = 9
-_AMBIGUOUS = re.compile("[1-9][0-9]{0,2},[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     """Return the filled fields as a body of the API."""
     filled = {name: text for name in (*_TEXTS, *_NUMBERS) if (text := values.get(name, "").strip())}
     if "amount_fiat" in filled:
-        filled["amount_fiat"] = with_point("amount_fiat", filled["amount_fiat"])
+        filled["amount_fiat"] = typed_amount("amount_fiat", filled["amount_fiat"])
     if "currency" in filled:
         filled["currency"] = filled["currency"].upper()
     # The check of the API then reports an empty field as missing.
@@ -159,14 +159,12 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     return body | {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
 
 
-def with_point(field: str, amount: str) -> str:
-    """Replace a decimal comma by a point, because many people type 12,50.
-
-    Raise Problem 422 for 1,000, which is a thousand to some people, and one to others.
-    """
-    if _AMBIGUOUS.fullmatch(amount):
-        raise invalid([FieldError(field, "is ambiguous: type a thousand as 1000, and one as 1")])
-    return amount.replace(",", ".") if amount.count(",") == 1 and "." not in amount else amount
+def typed_amount(field: str, text: str) -> str:
+    """Return the amount that a person typed into the field, for a body of the API. Raise Problem 422."""
+    try:
+        return with_point(text)
+    except AmountError as error:
+        raise invalid([FieldError(field, str(error))]) from None
 
 
 def number_or_text(text: str) -> int | str:
