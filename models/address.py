@@ -1,6 +1,6 @@
 """The address table: the scripts that belong to us, and the addresses that are free for new requests."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -66,10 +66,11 @@ Address.add_index(
 )
 
 
-def find_scripts(scripts: Iterable[bytes]) -> dict[bytes, int]:
+def find_scripts(scripts: Set[bytes]) -> dict[bytes, int]:
     """Map those of the scripts that are in the table to the ids of their addresses."""
     found: dict[bytes, int] = {}
-    for batch in chunked({*scripts}):
+    # In the index's order, scripts of one page follow each other. So the database reads each page once.
+    for batch in chunked(sorted(scripts)):
         query = "SELECT script, id FROM address WHERE script IN ?"
         rows = execute(query, batch)
         found.update((bytes(script), address_id) for script, address_id in rows)

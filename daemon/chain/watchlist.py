@@ -83,7 +83,7 @@ class Watchlist:
 
     def matches(self, transactions: Sequence[Transaction]) -> list[PayingTransaction]:
         """Return the transactions that pay an address of the table. An output of 0 satoshis pays nothing."""
-        ours = find_scripts(script for transaction in transactions for _, script in transaction.outputs)
+        ours = find_scripts({script for transaction in transactions for _, script in transaction.outputs})
         if not ours:
             return []
         paid = [
