@@ -131,6 +131,7 @@ _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
 _WEBHOOK = f"{_SELLER}/webhooks/<webhook_id>"
 OPERATOR: tuple[Route, ...] = (
+    ("GET", "/operator", operator, front.lead),
     ("GET", "/operator/login", browser_session, login.show),
     ("POST", "/operator/login", browser_session_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
@@ -225,7 +226,7 @@ def _reader_of(path: str, handler: Handler) -> Reader:
         return Reader.CUSTOMER
     if any(handler is shown for *_, shown in BTCPAY if shown is not static_files.modal):
         return Reader.SHOP
-    is_operator = path == "/" or path.startswith("/operator/")
+    is_operator = path == "/" or path.startswith("/operator")
     return Reader.OPERATOR if is_operator else Reader.PROGRAM
 
 

@@ -5,7 +5,7 @@ from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Response
 from web.operator import payment_list
-from web.operator.layout import is_from_elsewhere, operator_page
+from web.operator.layout import is_from_elsewhere, operator_page, see_other
 
 _PAGE = template("front.tpl")
 
@@ -26,3 +26,8 @@ def show(request: Request) -> Response:
         is_setup=not has_password and is_from_this_machine(request.environ, request.settings),
         reload_at_once=has_password and is_from_elsewhere(request),
     )
+
+
+def lead(request: Request) -> Response:
+    """GET /operator: redirect to the first page, because a person may type the beginning of its links."""
+    return see_other("", request)

@@ -93,6 +93,13 @@ def test_a_page_redirects_to_the_login_and_back(client: OperatorClient) -> None:
         assert client.log_in(to=to).leads_to == target
 
 
+def test_a_typed_operator_leads_to_the_login_and_to_the_first_page(client: OperatorClient) -> None:
+    """A person may add a slash."""
+    assert client.log_in(to=client.get("/operator").leads_to.partition("?to=")[2]).leads_to == "/"
+    assert client.get("/operator").leads_to == "/"
+    assert client.get("/operator/").leads_to == "/operator"
+
+
 def test_each_operator_route_redirects_a_stranger_to_the_login(client: OperatorClient) -> None:
     """Only the login page itself is open."""
     for method, path, _access, _handler in OPERATOR:
