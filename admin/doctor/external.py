@@ -173,7 +173,7 @@ def seconds_ahead(now: datetime, date: str) -> float | None:
     """Return the seconds that our clock is ahead of an HTTP Date, or None where the date is malformed."""
     try:
         return (now - parsedate_to_datetime(date).astimezone(UTC)).total_seconds()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

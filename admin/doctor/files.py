@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from admin.doctor.findings import Finding, advice, ok
-from config import Settings, variable_name
+from config import Settings
 from config.file_permissions import may_others_read, may_others_write
+from config.reader import origins
 from models.db.files import is_shared
 
 MIN_PASSWORD_LENGTH = 15
@@ -43,10 +44,10 @@ def _secret_paths(settings: Settings, environ: Mapping[str, str], directory: Pat
         database = directory / url.removeprefix("sqlite:///")
         yield from (database.parent, database)
         yield from (database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))
-    for row in fields(Settings):
-        named = environ.get(f"{variable_name(row)}_FILE")
-        if row.metadata["hidden"] and named:
-            yield directory / named
+    hidden = [row for row in fields(Settings) if row.metadata["hidden"]]
+    for origin in origins(hidden, environ, directory).values():
+        if origin.path is not None:
+            yield directory / origin.path
 
 
 def _mode_to_remove(path: Path) -> str:

@@ -37,16 +37,17 @@ REPORTED_FOR = timedelta(days=30)
 
 def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
     """Return whether the settings have a likely typing error, or a `.env` that others can read."""
-    typos = [f"{name} is no setting, did you mean {meant}" for name, meant in likely_typos(environ)]
-    if typos:
-        return advice("settings", f"{'; '.join(typos)}?")
     env_file = directory / ".env"
-    if not env_file.exists():
-        return ok("settings", f"from the environment; there is no .env in {directory}")
-    secrets = _secrets_in(env_file) if stat.S_IMODE(env_file.stat().st_mode) & 0o077 else []
+    has_file = env_file.exists()
+    secrets = _secrets_in(env_file) if has_file and stat.S_IMODE(env_file.stat().st_mode) & 0o077 else []
     if secrets:
         names = ", ".join(secrets)
         return advice("settings", f"other users can read {names} in {env_file}: chmod 600 {env_file}")
+    typos = [f"{name} is no setting, did you mean {meant}" for name, meant in likely_typos(environ)]
+    if typos:
+        return advice("settings", f"{'; '.join(typos)}?")
+    if not has_file:
+        return ok("settings", f"from the environment; there is no .env in {directory}")
     return ok("settings", f"from the environment and {env_file}")
 
 
