@@ -29,7 +29,11 @@ class FileLock:
         locked_file = file_identity()
         if locked_file is None:
             raise peewee.OperationalError(f"the file {database.obj.database} is gone")
-        descriptor = open_private(self._path)
+        try:
+            descriptor = open_private(self._path)
+        except OSError as error:
+            # Another user may have made the file, such as root by manage.py.
+            raise peewee.OperationalError(f"cannot open {self._path}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

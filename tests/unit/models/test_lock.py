@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import peewee
 import psycopg
@@ -153,3 +154,14 @@ def test_an_unreachable_server_raises_a_database_error(opened: str, monkeypatch:
         monkeypatch.setattr(database.obj, "database", "postgresql://127.0.0.1:1/nodetill")
         with pytest.raises(peewee.OperationalError):
             database_lock("daemon").acquire()
+
+
+def test_a_lock_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """Root may have made the file by manage.py. The daemon then waits, and logs the reason."""
+    open_prepared(f"sqlite:///{tmp_path}/nodetill.db")
+    (tmp_path / "nodetill.db.daemon.lock").mkdir()
+    try:
+        with pytest.raises(peewee.OperationalError, match=r"cannot open .*\.daemon\.lock: Is a directory"):
+            database_lock("daemon").acquire()
+    finally:
+        disconnect()
