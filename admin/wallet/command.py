@@ -117,7 +117,7 @@ def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, ch
             raise CommandError("a descriptor with <0;1> includes the change; leave out --change-descriptor")
         wanted.append({**_watched(rpc, settings, change), "internal": True})
     is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=False)
-    if is_new or _is_waiting_for_descriptors(rpc, wanted):
+    if is_new or _lacks_descriptors(rpc, wanted):
         results = rpc.call("importdescriptors", wanted, in_wallet=True)
         faults = [result["error"]["message"] for result in results if not result["success"]]
         if faults:
@@ -167,10 +167,11 @@ def _create(rpc: OperatorRpc, *, private_keys: bool) -> bool:
     return True
 
 
-def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> bool:
-    """Return whether the existing wallet has no descriptors yet, because an earlier attempt was cut short.
+def _lacks_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> bool:
+    """Return whether the existing wallet lacks one of the descriptors.
 
-    Raise CommandError where the wallet has private keys or other descriptors.
+    An earlier attempt may have been cut short. Raise CommandError where the wallet has private keys or other
+    descriptors.
     """
     if rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]:
         raise CommandError(
@@ -180,12 +181,13 @@ def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) 
     held = {
         _without_checksum(row["desc"]) for row in rpc.call("listdescriptors", in_wallet=True)["descriptors"]
     }
-    if held and not held & _expanded(rpc, wanted):
+    expanded = _expanded(rpc, wanted)
+    if held and not held & expanded:
         raise CommandError(
             f"there is a wallet {rpc.wallet} already, and it watches another descriptor: "
             "set BITCOIND_WALLET to another name"
         )
-    return not held
+    return not expanded <= held
 
 
 def _expanded(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> set[str]:

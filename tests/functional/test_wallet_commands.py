@@ -168,6 +168,18 @@ def test_an_empty_watch_only_wallet_gets_its_descriptor(
     assert regtest_node.rpc("getnewaddress", "", "bech32", wallet="empty")
 
 
+def test_a_watch_only_wallet_gets_a_later_change_descriptor(
+    regtest_node: RegtestNode, create: Callable[..., Result]
+) -> None:
+    """Without it, the wallet would count the money that is spent to change as lost."""
+    create("later", "--watch-only", RECEIVING)
+    both = ("later", "--watch-only", RECEIVING, "--change-descriptor", CHANGE, "--json")
+    assert not document(create(*both))["created"]
+    assert regtest_node.rpc("getrawchangeaddress", "bech32", wallet="later")
+    assert not document(create(*both))["created"]
+    assert len(regtest_node.rpc("listdescriptors", wallet="later")["descriptors"]) == 2
+
+
 def test_without_the_cookie_the_error_has_the_command_to_run(
     create: Callable[..., Result], tmp_path: Path
 ) -> None:
