@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 
+from payments.money import currency_codes
+
 T = TypeVar("T")
 
 MAX_NUMBER_DIGITS = 15
@@ -174,6 +176,8 @@ def _fixed_rates(text: str) -> Mapping[str, Decimal]:
         currency, _, price = entry.strip().partition("=")
         if not re.fullmatch(r"[A-Z]{3}", currency):
             raise InvalidValue("has a currency that is not three capital letters, such as EUR")
+        if currency not in currency_codes():
+            raise InvalidValue("has a currency that is no code of ISO 4217")
         if currency in rates:
             raise InvalidValue("has a currency twice")
         if currency in ("BTC", "SAT"):

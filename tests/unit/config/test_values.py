@@ -144,6 +144,7 @@ WRONG = {
         "fixed:EUR=1e5",
         "fixed:EUR=٣",
         "fixed:BTC=1",
+        "fixed:EUE=1",
         "fixed:EUR=Infinity",
     ],
     "RATE_URL_KRAKEN": [
