@@ -68,8 +68,8 @@ class WalletKey:
 def read_wallet_key(text: str, address_type: str | None, *, is_main: bool) -> WalletKey:
     """Return the receiving descriptor of an extended public key or a descriptor.
 
-    `address_type` is the operator's choice, or None. `is_main` says if bitcoind is on the main network. Raise
-    UnusableKey.
+    `address_type` is the operator's choice, or None. `is_main` is true if bitcoind is on the main network.
+    Raise UnusableKey.
     """
     text = text.strip()
     if _EXTENDED_PRIVATE.search(text) or _WALLET_IMPORT.search(text):

@@ -14,7 +14,7 @@ whole amount, even if the tolerance allows a little less.
     overdue     as open, after `due_at`; it can still be paid
     closed      its seller has closed it while an amount remained
 
-As in payments/status.py, each status is computed from the facts. The past matters in one place only: a paid
+Each status is computed from the facts, as in payments/status.py. The past matters in one place only: a paid
 link stays paid at any depth, while the outputs that cover it are in the chain.
 """
 

@@ -110,7 +110,7 @@ def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRe
 def requests_with_late_money(link: Link) -> list[PaymentRequest]:
     """Return the link's requests with late money about which nobody has decided, oldest first.
 
-    Of a reusable link only its newest requests are read.
+    For a reusable link, read only its newest requests.
     """
     newest = MAX_LISTED_PAYMENTS if link.is_reusable else None
     rows = requests_with_money(link, newest)
