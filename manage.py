@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from admin.main import manage
+from config.command import PROGRAMS, manage_command
 from regtest.demo import demo
 
 __all__ = ["main", "manage"]
@@ -22,7 +23,9 @@ def main() -> None:
     os.umask(0o077)
     # A letter that the terminal cannot show, as in a seller's name, must not end the command.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    manage(prog_name=Path(sys.argv[0]).name)
+    # On Debian and in a container a script runs manage.py, and the operator calls the script.
+    called, command = Path(sys.argv[0]).name, manage_command()
+    manage(prog_name=command if called == "manage.py" and command in PROGRAMS else called)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from admin.cli import CommandError, answer, json_option, open_settings_and_database, yes_option
+from admin.cli import CommandError, answer, confirm, json_option, open_settings_and_database, yes_option
 from admin.operator_rpc import OperatorRpc
 from daemon.node.checks import network_problem
 from daemon.node.errors import OUT_OF_RANGE, NodeRefused, RpcError
@@ -18,7 +18,7 @@ from models.output import Output
 
 @click.group()
 def chain() -> None:
-    """The chain that the daemon follows.
+    """Choose the chain that the daemon follows.
 
     \b
     manage.py chain follow
@@ -49,9 +49,7 @@ def follow(yes: bool, as_json: bool) -> None:
                 document = _compared(rpc)
         except (NodeRefused, RpcError) as error:
             raise CommandError(f"bitcoind's chain cannot be read: {error}") from error
-        if not yes:
-            click.echo(_warning(document), err=True)
-            click.confirm("Follow bitcoind's chain?", abort=True, err=True)
+        confirm(_warning(document), "Follow bitcoind's chain?", is_confirmed=yes)
         add_chain_to_follow(document["block_hash"], datetime.now(UTC))
     text = (
         f"The daemon follows bitcoind's chain to block {document['height']} as soon as it runs: see its log."

@@ -55,10 +55,15 @@ class Commands(click.Group):
         """Run the command, and raise its errors. An error of bitcoind becomes a CommandError."""
         wants_json = "--json" in ctx.args
         try:
+            _refuse_bytes(ctx.args)
             return self._invoke(ctx)
         except click.ClickException as error:
             if wants_json:
                 print_json({"error": error.format_message()})
+            raise
+        except click.Abort:
+            if wants_json:
+                print_json({"error": "nothing was done, because you have not confirmed it"})
             raise
 
     def _invoke(self, ctx: click.Context) -> Any:
@@ -78,16 +83,45 @@ def read_settings() -> Settings:
         raise WrongSettings(error) from None
 
 
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Raise UsageError for bytes that are not UTF-8. Python decodes them as lone surrogates."""
+    if any("\ud800" <= letter <= "\udfff" for each in arguments for letter in each):
+        raise click.UsageError("an argument has bytes that are not UTF-8; allowed: text in UTF-8")
+
+
+def refuse_absent_database(url: str) -> None:
+    """Raise CommandError where there is no SQLite file. Opening the database would make an empty one."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:") and not path.exists():
+        raise CommandError(
+            f"there is no database {path}: correct DATABASE_URL, "
+            "or run this command in the directory of the servers"
+        )
+
+
 @contextmanager
-def open_settings_and_database() -> Iterator[Settings]:
-    """Yield the settings with their database open. An error with either one is a CommandError."""
+def open_settings_and_database(*, must_exist: bool = False) -> Iterator[Settings]:
+    """Yield the settings with their database open. An error with either one is a CommandError.
+
+    With `must_exist`, refuse an absent SQLite file instead of making it.
+    """
     settings = read_settings()
+    url = settings.database_url.reveal()
+    if must_exist:
+        refuse_absent_database(url)
     try:
-        open_database(settings.database_url.reveal())
+        open_database(url)
     except DatabaseError as error:
         raise CommandError(str(error)) from error
-    try:
+    with database_errors():
         yield settings
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Raise CommandError for an error of the open database, and close the connection at the end."""
+    try:
+        yield
     except TRANSIENT_ERRORS as error:
         raise CommandError(f"the database cannot be used now ({error}); try again") from error
     except peewee.ProgrammingError as error:
@@ -96,6 +130,13 @@ def open_settings_and_database() -> Iterator[Settings]:
         raise CommandError(
             f"the role that DATABASE_URL names may not do this ({one_line(error)}): "
             "use the daemon's DATABASE_URL"
+        ) from error
+    except peewee.DatabaseError as error:
+        # A damaged file has no class of its own. A subclass, such as IntegrityError, is a fault of Nodetill.
+        if type(error) is not peewee.DatabaseError:
+            raise
+        raise CommandError(
+            f"the database cannot be read ({one_line(error)}): run the doctor, or restore a backup"
         ) from error
     finally:
         disconnect()

@@ -16,7 +16,7 @@ from admin.cli import (
     yes_option,
 )
 from admin.money_request import page_with_qr_code, problems_as_errors
-from admin.seller.choice import seller_argument, seller_named
+from admin.seller.choice import any_seller, seller_argument, seller_id_type, seller_named
 from admin.terminal import printable, readable_time, table
 from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
@@ -103,7 +103,7 @@ def create(
     "--state", type=click.Choice([each.value for each in LinkState]), help="Only links in this state."
 )
 @click.option("--search", "text", metavar="TEXT", help="An id, or a part of a title, an order or a note.")
-@click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
+@click.option("--seller", "seller_id", metavar="ID", type=seller_id_type, help="Only this seller's.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="The maximum number."
 )
@@ -120,6 +120,8 @@ def list_(state: str | None, text: str | None, seller_id: str | None, limit: int
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings, snapshot():
+        if seller_id is not None:
+            any_seller(seller_id)
         search = LinkSearch(seller_id=seller_id, state=LinkState(state) if state else None, text=text)
         found = documents_of_links(newest_links(search, now, limit), settings, now)
         total = link_count(search, now)
@@ -153,7 +155,7 @@ def close(reference: str, yes: bool, as_json: bool) -> None:
     """Close a payment link, so that nobody can pay it any more.
 
     Nodetill cancels its payments to which nothing came. Money that came counts as before. At a terminal the
-    command asks for a confirmation.
+    command waits for a confirmation.
 
     \b
     manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NAME = "nodetill"
-_PROGRAMS = (_NAME, "manage")
+PROGRAMS = (_NAME, "manage")
 """The scripts that may start manage.py: on Debian, and in a container."""
 
 
@@ -24,7 +24,7 @@ def command_of(root: Path, python: Path, directory: Path, search_path: str | Non
 
     `python` is the program's Python, `directory` its working directory, and `search_path` a PATH variable.
     """
-    for program in _PROGRAMS:
+    for program in PROGRAMS:
         found = shutil.which(program, path=search_path)
         if found is not None and _starts(Path(found), root):
             return program

@@ -1,5 +1,6 @@
 """`manage.py audit`: compare the stored open requests with bitcoind."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -13,13 +14,13 @@ from admin.audit.compare import Auditor, Difference, unrequested_differences
 from admin.audit.links import link_differences
 from admin.audit.node import FoundOutput, NodeReader, NodeState, WalletPayment
 from admin.audit.stored import StoredPayment, StoredState, open_read_only, read_stored_state
-from admin.cli import answer, json_option, read_settings
+from admin.cli import answer, database_errors, json_option, read_settings
 from admin.operator_rpc import OperatorRpc
 from admin.terminal import printable
 from daemon.node.client import LABEL
 from daemon.node.errors import NodeRefused, RpcError
 from models.address import Address
-from models.db.connection import disconnect, snapshot
+from models.db.connection import snapshot
 from models.wallet import BITCOIND, descriptor_wallets, is_bitcoind_used
 
 LOOK_SECONDS = 1.0
@@ -74,10 +75,17 @@ class Report:
         )
 
 
+def _read_patience(_context: click.Context, _parameter: click.Parameter, seconds: float) -> float:
+    if not math.isfinite(seconds):
+        raise click.BadParameter("is no number of seconds; allowed: 0 or more")
+    return seconds
+
+
 @click.command()
 @click.option(
     "--patience",
     type=click.FloatRange(0),
+    callback=_read_patience,
     default=PATIENCE_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -99,11 +107,8 @@ def audit(patience: float, as_json: bool) -> None:
     """
     settings = read_settings()
     open_read_only(settings.database_url.reveal())
-    try:
-        with closing(OperatorRpc(settings)) as rpc:
-            report = Audit(NodeReader(rpc), patience).run()
-    finally:
-        disconnect()
+    with database_errors(), closing(OperatorRpc(settings)) as rpc:
+        report = Audit(NodeReader(rpc), patience).run()
     text = "\n".join(map(printable, report.text.splitlines()))
     answer(report.document, text, as_json)
     raise SystemExit(1 if report.differences else 0)

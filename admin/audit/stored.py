@@ -4,12 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import peewee
 
-from admin.cli import CommandError
+from admin.cli import CommandError, refuse_absent_database
 from models.address import Address
 from models.block import stored_tip
 from models.db.connection import DatabaseError, bind, database, is_sqlite
@@ -86,9 +85,7 @@ def _read_unrequested() -> Iterator[Unrequested]:
 
 def open_read_only(url: str) -> None:
     """Connect to the database for reading only. Raise CommandError where it cannot be read."""
-    path = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:") and not path.exists():
-        raise CommandError(f"there is no database {path}")
+    refuse_absent_database(url)
     try:
         bind(url).connect()
         forbid = "PRAGMA query_only = 1" if is_sqlite() else "SET default_transaction_read_only = on"

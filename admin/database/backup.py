@@ -1,5 +1,6 @@
 """`manage.py database backup` and `retire-pool`: a copy of the database, and the step after a restore."""
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ def backup(path: Path, as_json: bool) -> None:
     The copy has the state of one moment, and is checked. Don't use Debian's own sqlite3 instead, because
     SQLite before 3.51.3 can corrupt a database that other processes write to. For PostgreSQL use pg_dump.
     """
-    with open_settings_and_database():
+    with open_settings_and_database(must_exist=True):
         if not is_sqlite():
             raise CommandError("this database is PostgreSQL: back it up by pg_dump --format=custom")
         size_bytes = _copy_checked(path)
@@ -56,7 +57,7 @@ def retire_pool(skip: int, as_json: bool) -> None:
     descriptor the daemon starts after the 1,000 addresses that it watches beyond the pool. If more requests
     may have been made since the backup, give their number by --skip.
     """
-    with open_settings_and_database(), database.atomic():
+    with open_settings_and_database(must_exist=True), database.atomic():
         retired = retire_free(datetime.now(UTC), skip)
     answer({"retired": retired}, f"{retired} addresses are retired: no customer gets them.", as_json)
 
@@ -80,15 +81,29 @@ def _copy_checked(path: Path) -> int:
         if found != "ok":
             raise CommandError(f"the copy is damaged: {found}")
         _sync(part)
-        # link() refuses where rename() would replace.
-        os.link(part, path)
+        _name_copy(part, path)
     except FileExistsError as error:
         raise _is_there(path) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise CommandError(f"the database is damaged ({error}): restore an earlier backup") from error
     except (apsw.Error, OSError) as error:
         raise CommandError(f"cannot write {path}: {error}") from error
     finally:
-        part.unlink()
+        part.unlink(missing_ok=True)
     return path.stat().st_size
+
+
+def _name_copy(part: Path, path: Path) -> None:
+    """Give the finished copy its name. Raise FileExistsError where the name is taken, or another OSError."""
+    try:
+        # link() refuses where rename() would replace.
+        os.link(part, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):
+            raise
+        # FAT and some network drives have no links. An empty file takes the name first.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        part.replace(path)
 
 
 def _is_there(path: Path) -> CommandError:

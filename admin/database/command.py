@@ -11,7 +11,7 @@ import click
 import peewee
 from click.core import ParameterSource
 
-from admin.cli import CommandError, answer, json_option, read_settings
+from admin.cli import CommandError, answer, json_option, read_settings, refuse_absent_database
 from admin.database.copy import RowMismatch, compare_rows, copy_rows, row_counts, write_locked
 from admin.terminal import table
 from config.addresses import database_url
@@ -30,7 +30,7 @@ _ROWS_OF_NEW = {DaemonEpoch._meta.table_name: 1, Wallet._meta.table_name: 1}
 
 @click.group()
 def database() -> None:
-    """Back up, copy or restore the database.
+    """Back up, copy or move the database.
 
     \b
     manage.py database backup till.db
@@ -72,6 +72,7 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
             "and name that by --to-file, or set the environment variable DATABASE_COPY_TO"
         )
     source_url = read_settings().database_url.reveal()
+    refuse_absent_database(source_url)
     target_url = _target(url, to_file)
     if target_url == source_url:
         raise CommandError("the new database is the old one: DATABASE_URL names it already")

@@ -16,6 +16,7 @@ from admin.cli import (
 from admin.daemon import daemon_silence, warn_of
 from admin.payment.create import create
 from admin.payment.page import page
+from admin.seller.choice import any_seller, seller_id_type
 from admin.terminal import table
 from models.address import Address
 from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
@@ -51,7 +52,7 @@ payment.add_command(create)
 
 @payment.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only this status.")
-@click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
+@click.option("--seller", "seller_id", metavar="ID", type=seller_id_type, help="Only this seller's.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="At most so many."
 )
@@ -69,7 +70,7 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
         if status is not None:
             query = query.where(PaymentRequest.status == status)
         if seller_id is not None:
-            query = query.where(PaymentRequest.seller == seller_id)
+            query = query.where(PaymentRequest.seller == any_seller(seller_id).id)
         found = documents_of(list(query.order_by(PaymentRequest.id.desc()).limit(limit)), settings)
     answer(found, _table(found) if found else "There are no such payments.", as_json)
 

@@ -250,6 +250,8 @@ def add_seller(
     """
     with database.atomic(), wallets_change(now):
         row = Seller.get_or_none(Seller.id == seller_id)
+        if row is None and restore:
+            raise CommandError(f"there is no seller {seller_id} to restore; all sellers: seller list --all")
         if row is None:
             row = Seller(id=seller_id, created_at=now)
         elif row.removed_at is None:

@@ -1,5 +1,6 @@
 """A backup that cannot be written changes no file, and the error names the next step."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from manage import manage
 from models.db.connection import disconnect
+from tests.support.prepared_database import open_prepared
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +20,8 @@ def _disconnected() -> Iterator[None]:
 
 def backup(directory: Path, name: str) -> Result:
     environ = {"DATABASE_URL": f"sqlite:///{directory}/nodetill.db"}
+    open_prepared(environ["DATABASE_URL"])
+    disconnect()
     return CliRunner(env=environ).invoke(manage, ["database", "backup", str(directory / name)])
 
 
@@ -50,3 +54,18 @@ def test_the_rest_of_an_interrupted_backup_is_named(tmp_path: Path) -> None:
     refused = backup(tmp_path, "copy.db")
     assert "copy.db.part is there already: if no other backup runs, remove this file" in refused.stderr
     assert (tmp_path / "copy.db.part").read_text() == "half"
+
+
+def test_a_file_system_without_links_gets_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A USB stick usually has FAT or exFAT, where link() fails with EPERM (link(2))."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(source), None, str(target))
+
+    monkeypatch.setattr("admin.database.backup.os.link", refuse)
+    done = backup(tmp_path, "copy.db")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert (tmp_path / "copy.db").read_bytes().startswith(b"SQLite format 3")
+    assert not list(tmp_path.glob("*.part"))
+    again = backup(tmp_path, "copy.db")
+    assert "is there already" in again.stderr
