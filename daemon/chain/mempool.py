@@ -158,11 +158,11 @@ class Mempool:
         candidates = {match.transaction.txid: match for match in matches}.values()
         arrivals = [a for match in candidates if (a := self._arrival(match, now, came_by_feed)) is not None]
         is_any_absent = len(arrivals) < len(candidates)
-        conflicts = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
-        suspects = set(possibly_conflicted).union(*conflicts.values())
+        conflicts = {txid for a in arrivals for t in a.lineage for txid in self._watch.conflicts(t)}
         while True:
             beside = self._missing_beside(arrivals)
-            outcomes = self._outcomes(suspects | beside, beside, now, droppable)
+            concerned = {*possibly_conflicted, *conflicts, *beside}
+            outcomes = self._outcomes(concerned, beside, now, droppable)
             if outcomes is None:
                 return self._undecided()
             successors = self._successors(outcomes, now, {a.txid for a in arrivals})
@@ -170,13 +170,10 @@ class Mempool:
                 break
             # Successors are new money too. Another part of their request may be missing.
             arrivals += successors
-        # Several calls concern each of these transactions. The mempool may have changed between two calls.
+        # Several calls concern these transactions. The mempool may have changed between two calls. For example,
+        # two fee bumps of one payment may both have been read.
         replacements = set(outcomes.replaced.values())
-        unsure = replacements.union(
-            a.txid
-            for a in arrivals
-            if a.has_ancestors or a.txid in outcomes.returned or conflicts.get(a.txid)
-        )
+        unsure = replacements | {a.txid for a in arrivals if concerned or a.has_ancestors}
         gone = unsure - self._present(unsure)
         if not gone.isdisjoint(replacements):
             # The replacement was mined or replaced meanwhile, perhaps by another fee bump of the payment. The

@@ -105,6 +105,64 @@ def test_a_fee_bump_that_a_look_finds_is_mined_meanwhile(
     _check_never_reverted(scenario, account, "received", "confirmed")
 
 
+@pytest.mark.parametrize("confirmations", [0, 1])
+def test_two_fee_bumps_of_a_part_never_count_together(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, confirmations: int
+) -> None:
+    """A block comes before the feed brings the first bump. The second comes after the first was read."""
+    account, sent = _begin_with_part(scenario, 1_200, confirmations)
+    read, bumps = Mempool._successors, list[BuiltTransaction]()
+
+    def then_bump(mempool: Mempool, *arguments: Any) -> Any:
+        found = read(mempool, *arguments)
+        if found and not bumps:
+            outputs = [(account.script, 1_200)]
+            bumps.append(scenario.chain.build_transaction(list(sent.coins), outputs, 200_000))
+            assert scenario.chain.publish(bumps[0])
+        return found
+
+    monkeypatch.setattr(Mempool, "_successors", then_bump)
+    scenario.replace(sent, [(account.script, 1_200)])
+    scenario.chain.mine()
+    assert scenario.daemon.work_until(lambda: _is_paid_by(account, bumps), PATIENCE_SECONDS)
+    scenario.settle()
+    assert [event.type for event in events_of(account.row())] == ["payment.underpaid"]
+    scenario.end()
+
+
+@pytest.mark.parametrize("confirmations", [0, 1])
+def test_a_part_never_counts_together_with_its_replacement(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, confirmations: int
+) -> None:
+    """One transaction replaces both parts while the daemon reads the second part."""
+    account, one = _begin_with_part(scenario, 1_000, confirmations)
+    check, both = Mempool._missing_beside, list[BuiltTransaction]()
+
+    def then_replace(mempool: Mempool, arrivals: Any) -> set[str]:
+        if arrivals and not both:
+            both.append(scenario.replace_both(one, other, [(account.script, 1_400)]))
+        return check(mempool, arrivals)
+
+    monkeypatch.setattr(Mempool, "_missing_beside", then_replace)
+    other = scenario.pay([(account, 700)])
+    assert scenario.daemon.work_until(lambda: _is_paid_by(account, both), PATIENCE_SECONDS)
+    scenario.settle()
+    assert [event.type for event in events_of(account.row())] == ["payment.underpaid"] * 2
+    scenario.end()
+
+
+def _begin_with_part(
+    scenario: Scenario, sats: int, confirmations: int
+) -> tuple[TrackedRequest, BuiltTransaction]:
+    """Begin with a request to which a part has come."""
+    scenario.begin()
+    account = scenario.request(AMOUNT_SATS, confirmations=confirmations)
+    sent = scenario.pay([(account, sats)])
+    scenario.settle()
+    scenario.is_rough = True
+    return account, sent
+
+
 def _begin_with_payment(
     scenario: Scenario, feed: FeedDelivery, *, is_expired: bool
 ) -> tuple[TrackedRequest, BuiltTransaction]:
