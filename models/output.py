@@ -163,13 +163,24 @@ def txids_believed_in_mempool() -> list[str]:
 
 
 def txids_beside_new_money(txids: Iterable[str]) -> set[str]:
-    """Return those of the transactions that pay a request with new money.
+    """Return those of the transactions whose money counts together with new money.
 
-    The live outputs of such a request are worth more than its last assessment counted.
+    Their request has new money, or another request of its single-use link has. The live outputs of a request
+    with new money are worth more than its last assessment counted.
     """
-    query = """SELECT o.txid FROM output o JOIN payment_request p ON p.address_id = o.address_id
-        WHERE o.txid IN ? AND p.received_sats < (SELECT sum(l.amount_sats) FROM output l
-            WHERE l.address_id = o.address_id AND l.state IN ('mempool', 'mined'))"""
+    query = statement(
+        """WITH paid AS (
+            SELECT o.txid, p.id, CASE WHEN l.is_reusable THEN NULL ELSE l.id END AS link_id FROM output o
+            JOIN payment_request p ON p.address_id = o.address_id LEFT JOIN link l ON l.id = p.link_id
+            WHERE o.txid IN ?
+        )
+        SELECT paid.txid FROM paid JOIN payment_request r ON r.id = paid.id WHERE {has_new}
+        UNION
+        SELECT paid.txid FROM paid JOIN payment_request r ON r.link_id = paid.link_id WHERE {has_new}
+            AND r.id > 0""",
+        has_new="""r.received_sats < (SELECT sum(n.amount_sats) FROM output n
+            WHERE n.address_id = r.address_id AND n.state IN ('mempool', 'mined'))""",
+    )
     return {txid for batch in chunked(txids) for (txid,) in execute(query, batch)}
 
 

@@ -61,9 +61,11 @@ class PaymentRequest(Table):
     the money is gone. `invoice_reported` is the content of the events for btcpay endpoints
     (payments/greenfield/events.py), and is None before the first event.
 
-    A request of a payment link has two figures for its link: `counted_sats`, the live money that is in time
-    or accepted, and `link_units`, its worth in the smallest unit of the currency. Both are None before the
-    first assessment, and without a link.
+    A request of a payment link has three figures for its link: `counted_sats`, the live money that is in time
+    or accepted, `link_units`, its worth in the smallest unit of the currency, and `counted_since`, the time
+    at which the first of this money came. They are None before the first assessment, and without a link.
+    `link_amount_fiat` is the amount of a link whose payer chose it in an earlier request. It is None for the
+    request in which the payer chooses the amount.
     """
 
     seller_id: str
@@ -98,6 +100,7 @@ class PaymentRequest(Table):
     marked = peewee.CharField(max_length=8, null=True)
     marked_at = UtcDateTimeField(null=True)
     link = peewee.ForeignKeyField(Link, null=True, on_delete="RESTRICT", index=False)
+    link_amount_fiat = peewee.TextField(null=True)
 
     late_accepted_at = UtcDateTimeField(null=True)
     cancelled_at = UtcDateTimeField(null=True)
@@ -122,6 +125,7 @@ class PaymentRequest(Table):
     reassess_at = UtcDateTimeField(null=True)
     counted_sats = peewee.BigIntegerField(null=True)
     link_units = peewee.BigIntegerField(null=True)
+    counted_since = UtcDateTimeField(null=True)
 
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
@@ -163,9 +167,20 @@ class PaymentRequest(Table):
     @property
     def link_part(self) -> LinkPart:
         """Return the request as a part of its link, from its last assessment."""
-        is_covered = Status(self.status).is_covered
-        sats = self.counted_sats or 0
-        return LinkPart(Decimal(self.amount_fiat), self.currency, Decimal(self.price), sats, is_covered)
+        return LinkPart(
+            Decimal(self.amount_fiat),
+            self.currency,
+            Decimal(self.price),
+            self.counted_sats or 0,
+            is_covered=Status(self.status).is_covered,
+            chosen_before=self.chosen_before,
+            counted_since=self.counted_since,
+        )
+
+    @property
+    def chosen_before(self) -> Decimal | None:
+        """Return the amount of its link that the payer chose in an earlier request, or None."""
+        return None if self.link_amount_fiat is None else Decimal(self.link_amount_fiat)
 
     @property
     def last_known_state(self) -> LastKnownState:
@@ -204,6 +219,7 @@ class PaymentRequest(Table):
         self.reassess_at = assessment.reassess_at
         if self.link_id is not None:
             self.counted_sats = assessment.counted_sats
+            self.counted_since = assessment.counted_since
             self.link_units = in_units(self.link_part.worth, self.currency)
 
 
@@ -229,6 +245,7 @@ ASSESSED = (
     PaymentRequest.reassess_at,
     PaymentRequest.counted_sats,
     PaymentRequest.link_units,
+    PaymentRequest.counted_since,
 )
 _CHANGES = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
 _STORE = statement(

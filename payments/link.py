@@ -20,12 +20,14 @@ link stays paid at any depth, while the outputs that cover it are in the chain.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
 from payments.money import DUST_LIMIT_SATS, exact_fiat, fiat_to_sats, from_units, round_down
 from payments.status import ReceivedOutput, Status, Terms
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class LinkStatus(StrEnum):
@@ -47,7 +49,9 @@ class LinkEvent(StrEnum):
 class LinkPart:
     """One request of a link: its amount, its price, and its counted satoshis.
 
-    `is_covered` means that these satoshis are at least the amount, less the tolerance.
+    `is_covered` means that these satoshis are at least the amount, less the tolerance. `chosen_before` is the
+    amount of the link that the payer chose in an earlier request, or None. `counted_since` is the time at
+    which the first of the counted satoshis came.
     """
 
     asked: Decimal
@@ -55,6 +59,8 @@ class LinkPart:
     price: Decimal
     counted_sats: int
     is_covered: bool
+    chosen_before: Decimal | None = None
+    counted_since: datetime | None = None
 
     @property
     def worth(self) -> Decimal:
@@ -65,6 +71,11 @@ class LinkPart:
     def covered_amount(self) -> Decimal:
         """Return the part of the link's amount that this request covers."""
         return self.asked if self.is_covered else self.worth
+
+    @property
+    def chosen(self) -> Decimal:
+        """Return the amount of the link that the payer chose, in this request or before."""
+        return self.asked if self.chosen_before is None else self.chosen_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +93,10 @@ class LinkBalance:
 def balance(
     amount: Decimal | None, currency: str, parts: Iterable[LinkPart], *, is_reusable: bool
 ) -> LinkBalance:
-    """Return the balance of a link. `parts` are its requests, oldest first.
-
-    The payer chooses the amount of a link that has none. The first request to which money came decides.
-    """
+    """Return the balance of a link. `parts` are its requests, oldest first."""
     counted = [part for part in parts if part.counted_sats]
     paid = sum((part.worth for part in counted), from_units(0, currency))
-    wanted = counted[0].asked if amount is None and counted else amount
+    wanted = link_amount(amount, counted)
     if is_reusable or wanted is None:
         return LinkBalance(paid, None, is_covered=False)
     covered = sum((part.covered_amount for part in counted), Decimal(0))
@@ -97,11 +105,25 @@ def balance(
     return LinkBalance(paid, remaining, is_covered=not remaining or is_small)
 
 
+def link_amount(amount: Decimal | None, parts: Iterable[LinkPart]) -> Decimal | None:
+    """Return the amount of a single-use link, or None while nobody has chosen it. `parts` are its requests.
+
+    The payer chooses the amount of a link that has none. The request to which money came first decides. A
+    request for the rest is no choice. It keeps the amount that was chosen before.
+    """
+    if amount is not None:
+        return amount
+    counted = [part for part in parts if part.counted_sats]
+    first = min(counted, key=lambda part: part.counted_since or _LONG_AGO, default=None)
+    return None if first is None else first.chosen
+
+
 @dataclass(frozen=True, slots=True)
 class PartFacts:
     """A request of a single-use link, with the facts that decide how much of its money counts.
 
     `is_confirmed` means that the request is confirmed. It stays so at any depth (payments/status.py).
+    `chosen_before` is as in LinkPart.
     """
 
     asked: Decimal
@@ -110,6 +132,7 @@ class PartFacts:
     terms: Terms
     outputs: tuple[ReceivedOutput, ...]
     is_confirmed: bool = False
+    chosen_before: Decimal | None = None
 
     def all(self) -> LinkPart:
         """Return the part with all money that counts."""
@@ -141,7 +164,10 @@ class PartFacts:
     def _part(self, outputs: Sequence[ReceivedOutput]) -> LinkPart:
         sats = sum(output.amount_sats for output in outputs)
         is_covered = sats >= self.terms.needed_sats
-        return LinkPart(self.asked, self.currency, self.price, sats, is_covered)
+        since = min((output.present_since for output in outputs), default=None)
+        return LinkPart(
+            self.asked, self.currency, self.price, sats, is_covered, self.chosen_before, counted_since=since
+        )
 
 
 def is_paid(
@@ -151,9 +177,7 @@ def is_paid(
 
     A link that was paid stays paid while money in the chain covers it, so a reorg at the tip changes nothing.
     """
-    if amount is None:
-        counted = (each for each in facts if each.all().counted_sats)
-        amount = next((each.asked for each in counted), None)
+    amount = link_amount(amount, (each.all() for each in facts))
     if amount is None:
         return False
 

@@ -174,9 +174,9 @@ class Assessment:
     `covered_height` is the height of the block that completed the cover. It is None while the request is not
     covered, or while the cover needs an output in the mempool. `confirmations_required` is the depth at which
     this cover is confirmed. This depth is larger than agreed if the cover needs a coinbase output.
-    `counted_sats` is the live money that is in time, or accepted. The request must be assessed again at the
-    height `reassess_at_height` and at the time `reassess_at`, even if its facts stay the same. Both are None
-    if only a change of the facts can change the state.
+    `counted_sats` is the live money that is in time, or accepted. The first of it came at `counted_since`.
+    The request must be assessed again at the height `reassess_at_height` and at the time `reassess_at`, even
+    if its facts stay the same. Both are None if only a change of the facts can change the state.
     """
 
     status: Status
@@ -185,6 +185,7 @@ class Assessment:
     covered_height: int | None
     received_sats: int
     counted_sats: int
+    counted_since: datetime | None
     due_sats: int
     overpaid_sats: int
     is_late: bool
@@ -247,6 +248,7 @@ def assess(
         covered_height=covered_height,
         received_sats=received_sats,
         counted_sats=_total(counted),
+        counted_since=min((o.present_since for o in counted), default=None),
         due_sats=0 if is_covered else max(terms.amount_sats - received_sats, 0),
         overpaid_sats=max(received_sats - terms.amount_sats, 0),
         is_late=is_expired and not is_in_time and received_sats >= terms.needed_sats,

@@ -33,8 +33,8 @@ def store_link_changes(
 ) -> list[LinkChange]:
     """Store the changes of these requests' links, with events and messages. Return the changes.
 
-    An event of a link belongs to the request whose assessment changed the link. Must run in the transaction
-    that stored the assessments.
+    An event of a link belongs to the last of its requests here, whose assessment has changed the link. Must
+    run in the transaction that stored the assessments.
     """
     latest = {payment.link_id: payment for payment in payments if payment.link_id is not None}
     changes = [

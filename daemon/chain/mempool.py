@@ -26,6 +26,7 @@ from models.output import (
     txids_beside_new_money,
     unconfirmed_outputs,
 )
+from models.queries.links import addresses_of_parts_beside
 from payments.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,8 @@ DROP_GRACE = timedelta(seconds=5)
 """A payment counts as dropped once it has been missing for so long.
 
 A node that has just started accepts calls a moment before its wallet resubmits its transactions. A missing
-payment is dropped at once when new money comes to its request, so the two never count together.
+payment is dropped at once when new money comes with which it would count together. That is new money of its
+request, or of another part of its single-use link.
 """
 
 RELAY_GRACE = timedelta(seconds=60)
@@ -168,10 +170,10 @@ class Mempool:
             successors = self._successors(outcomes, now, {a.txid for a in arrivals})
             if not successors:
                 break
-            # Successors are new money too. Another part of their request may be missing.
+            # Successors are new money too. A payment that counts together with them may be missing.
             arrivals += successors
-        # Several calls concern these transactions. The mempool may have changed between two calls. For example,
-        # two fee bumps of one payment may both have been read.
+        # Several calls concern these transactions, and the mempool may have changed between two calls. For
+        # example, two fee bumps of one payment may both have been read.
         replacements = set(outcomes.replaced.values())
         unsure = replacements | {a.txid for a in arrivals if concerned or a.has_ancestors}
         gone = unsure - self._present(unsure)
@@ -318,8 +320,9 @@ class Mempool:
         return _NewPayment(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
     def _missing_beside(self, arrivals: Iterable[_NewPayment]) -> set[str]:
-        """Return the payments that may be missing, of the requests that the new payments pay."""
-        address_ids = {paid.address_id for arrival in arrivals for paid in arrival.match.outputs}
+        """Return the payments that may be missing, and that count together with the new payments."""
+        paid = {paid.address_id for arrival in arrivals for paid in arrival.match.outputs}
+        address_ids = paid | addresses_of_parts_beside(paid)
         unconfirmed = {output.txid for output in outputs_at(*address_ids) if output.state == MEMPOOL}
         # Many payments to one address cost one batch of calls each. `is_any_gone` checks more than that.
         return unconfirmed if len(unconfirmed) <= BATCH_SIZE else unconfirmed & self._missing_since.keys()
@@ -335,7 +338,7 @@ class Mempool:
 
         A transaction that has just left the mempool may have been mined a moment ago. So its absence is
         certain only while the tip that we have read stays the node's tip. There is no grace for a missing
-        payment whose request has new money, in `beside_arrivals` or stored already.
+        payment that counts together with new money, in `beside_arrivals` or stored already.
         """
         present = self._present(txids)
         self._seen_elsewhere -= present

@@ -55,7 +55,8 @@ class StatusConflict(Exception):
 class _Change:
     """The assessment of a request, with its state before and the events of the change.
 
-    `events` are for standard endpoints and emails, and `invoice_events` are for btcpay endpoints.
+    `has_moved` means that another sum counts than before. `events` are for standard endpoints and emails, and
+    `invoice_events` are for btcpay endpoints.
     `link_changes` has the change of the request's payment link, if there is one.
     """
 
@@ -63,6 +64,7 @@ class _Change:
     outputs: list[Output]
     before: LastKnownState
     after: Assessment
+    has_moved: bool
     events: tuple[EventType, ...]
     invoice_events: list[Body] = field(default_factory=list)
     link_changes: list[LinkChange] = field(default_factory=list)
@@ -191,7 +193,9 @@ class Assessor:
         forget_outpoints_of([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
         self._store(reports, tip_height, now)
         by_id = {change.payment.id: change for change in changes}
-        for each in store_link_changes(payments, tip_height, now, self._settings):
+        # The last request gets the event of a link, and it must be one that has moved, if there is one.
+        in_order = [change.payment for change in sorted(changes, key=lambda change: change.has_moved)]
+        for each in store_link_changes(in_order, tip_height, now, self._settings):
             by_id[each.payment.id].link_changes.append(each)
         return changes
 
@@ -268,7 +272,7 @@ def _change(
     payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
 ) -> _Change:
     """Assess a request, and set its new values. The caller stores them."""
-    before = payment.last_known_state
+    before, counted_before = payment.last_known_state, payment.counted_sats
     after = assess(
         payment.terms,
         [output.received_output for output in outputs],
@@ -284,7 +288,8 @@ def _change(
     payment.apply(after, now)
     if events:
         payment.notified_sats = after.received_sats
-    return _Change(payment, outputs, before, after, events)
+    has_moved = payment.counted_sats != counted_before
+    return _Change(payment, outputs, before, after, has_moved, events)
 
 
 def _of_kind(webhooks: Iterable[Webhook], kind: str) -> list[Webhook]:

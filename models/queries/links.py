@@ -1,6 +1,6 @@
 """Queries about the requests of payment links: their money, and the requests that wait for money."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,15 @@ from models.db.connection import (
 from models.link import OPEN, Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
-from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
+from payments.link import (
+    LinkBalance,
+    LinkStatus,
+    PartFacts,
+    balance,
+    late_sats,
+    link_amount,
+    link_status,
+)
 from payments.link_document import LinkDocument, link_document
 from payments.money import from_units
 from payments.status import Status
@@ -123,6 +131,13 @@ def late_sats_of(payment: PaymentRequest) -> int:
     return late_sats(Status(payment.status), payment.received_sats, counted, payment.acknowledged_sats)
 
 
+def chosen_amount(link: Link) -> Decimal | None:
+    """Return the amount that the payer of a single-use link without an amount has chosen, or None."""
+    if link.is_reusable or link.amount is not None:
+        return None
+    return link_amount(None, [row.link_part for row in requests_with_money(link)])
+
+
 def part_facts(link: Link) -> list[PartFacts]:
     """Return the requests of a single-use link to which money came, with all their outputs, oldest first."""
     rows = requests_with_money(link)
@@ -135,9 +150,21 @@ def part_facts(link: Link) -> list[PartFacts]:
             row.terms,
             tuple(output.received_output for output in outputs.get(row.address_id, ())),
             is_confirmed=row.status == Status.CONFIRMED,
+            chosen_before=row.chosen_before,
         )
         for row in rows
     ]
+
+
+def addresses_of_parts_beside(address_ids: Iterable[int]) -> set[int]:
+    """Return the addresses with money whose requests count together with the requests at these addresses.
+
+    All requests of one single-use link count together.
+    """
+    query = """SELECT p.address_id FROM payment_request p WHERE p.received_sats > 0 AND p.link_id IN (
+        SELECT l.id FROM payment_request q JOIN link l ON l.id = q.link_id
+        WHERE q.address_id IN ? AND NOT l.is_reusable)"""
+    return {address_id for batch in chunked(address_ids) for (address_id,) in execute(query, batch)}
 
 
 def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:

@@ -165,6 +165,7 @@ def new_request_values() -> dict[str, Any]:
         "invoice_reported",
         "counted_sats",
         "link_units",
+        "counted_since",
     ],
 )
 def test_the_web_role_cannot_insert_the_daemons_columns(filled: RoleDatabase, column: str) -> None:

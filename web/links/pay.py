@@ -11,9 +11,16 @@ from config import Settings
 from models.db.connection import get_row
 from models.link import Link, lock_links
 from models.payment import PaymentRequest
-from models.queries.links import late_sats_of, link_facts, newest_requests, requests_with_money
+from models.queries.links import (
+    chosen_amount,
+    late_sats_of,
+    link_facts,
+    newest_requests,
+    requests_with_money,
+)
 from payments.link import amount_to_request
 from payments.link_document import link_url
+from payments.money import to_plain
 from payments.status import Status
 from web.api.forms import PaymentForm
 from web.api.new_request import build_terms, log_request, store_request
@@ -96,7 +103,9 @@ def _make_or_find(request: Request, link: Link, chosen: Decimal | None) -> Payme
         if form is None:
             return None
         terms = build_terms(form, link.seller_id, request.settings, request.now)
-        payment = store_request(terms, link_id=link.id)
+        before = chosen_amount(link)
+        link_amount_fiat = None if before is None else to_plain(before)
+        payment = store_request(terms, link_id=link.id, link_amount_fiat=link_amount_fiat)
     log_request(payment)
     log.info("link pressed", link=link.reference, payment=payment.reference)
     return payment

@@ -15,9 +15,10 @@ from daemon.node.types import MempoolEntry
 from models.block import Block
 from models.db.connection import disconnect
 from models.output import MEMPOOL, Output
+from models.payment import PaymentRequest
 from payments.transaction import Transaction
 from tests.support.prepared_database import open_prepared
-from tests.support.rows import fill_pool, new_payment, script
+from tests.support.rows import fill_pool, new_link, new_output, new_payment, script
 
 NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
 TIP = "0f" * 32
@@ -125,6 +126,34 @@ def test_new_money_counts_with_no_part_that_has_just_left() -> None:
     update = mempool.compare([match], [], NOW, came_by_feed=True)
     assert update.is_conclusive
     assert [*update.outcomes.dropped] == [gone.txid]
+
+
+def test_a_part_of_a_link_that_has_left_does_not_count_with_new_money_of_another_part() -> None:
+    """All requests of a single-use link count together. Requests of a reusable link do not."""
+    Block.create(height=101, hash=TIP, chainwork="0" * 64, mined_at=NOW)
+    payments = [
+        new_payment(2 * number + part, link=link, confirmations_required=0)
+        for number, link in enumerate((new_link(1), new_link(2, amount_fiat=None, is_reusable=True)))
+        for part in range(2)
+    ]
+    gone = [new_output(payment, txid=f"{payment.id:064x}") for payment in payments[::2]]
+    PaymentRequest.update(received_sats=1000).where(PaymentRequest.id.in_([1, 3])).execute()
+
+    class WithoutParts(Node):
+        def in_mempool(self, txids: list[str]) -> set[str]:
+            return set(txids) - {output.txid for output in gone}
+
+    mempool = Mempool(cast(Bitcoind, WithoutParts(timedelta(0))), Watchlist())
+    matches = [
+        PayingTransaction(
+            Transaction([], [(800, payment.address.script)], txid=f"{number:064x}"),
+            (PaidOutput(0, 800, payment.address_id),),
+        )
+        for number, payment in enumerate(payments[1::2], 100)
+    ]
+    assert {output.txid for output in Output.select()} == {output.txid for output in gone}
+    update = mempool.compare(matches, [], NOW, came_by_feed=True)
+    assert [*update.outcomes.dropped] == [gone[0].txid]
 
 
 def test_a_payment_that_was_away_while_the_mempool_was_read_is_found_later() -> None:

@@ -75,6 +75,7 @@ from models.payment import (
     payments_to_reassess,
     sample_addresses,
 )
+from models.queries.links import addresses_of_parts_beside
 from models.rate import quotes, store_rates
 from payments.price import Quote
 from payments.status import Status, assess
@@ -87,6 +88,7 @@ from tests.support.rows import (
     fill_pool,
     new_event,
     new_key,
+    new_link,
     new_message,
     new_output,
     new_payment,
@@ -452,6 +454,23 @@ def test_a_transaction_is_beside_new_money_until_its_request_is_assessed() -> No
     assert txids_beside_new_money(["aa" * 32]) == {"aa" * 32}
     PaymentRequest.update(received_sats=1001).where(PaymentRequest.id == payment.id).execute()
     assert txids_beside_new_money(txids) == txids_beside_new_money([]) == set()
+
+
+def test_the_requests_of_a_single_use_link_count_together() -> None:
+    """New money of one request concerns the money of the others. A reusable link adds nothing up."""
+    for number, is_reusable in enumerate((False, True)):
+        link = new_link(number, is_reusable=is_reusable)
+        old, new = (
+            new_payment(10 * number + part, link=link, received_sats=1000 - 1000 * part) for part in range(2)
+        )
+        txids = [f"{number}{part}" * 32 for part in range(2)]
+        new_output(old, txid=txids[0])
+        assert txids_beside_new_money(txids) == set()
+        new_output(new, txid=txids[1])
+        assert txids_beside_new_money(txids) == set(txids[is_reusable:])
+        beside = addresses_of_parts_beside([new.address_id])
+        assert beside == (set() if is_reusable else {old.address_id})
+    assert addresses_of_parts_beside([]) == set()
 
 
 def test_unconfirmed_outputs_are_those_of_open_requests_in_no_block() -> None:

@@ -153,6 +153,25 @@ def test_the_first_payer_chooses_the_amount_of_a_link_without_one() -> None:
     assert (found.paid, found.remaining) == (Decimal("25.00"), Decimal("35.00"))
 
 
+def test_the_money_that_came_first_chooses_the_amount() -> None:
+    """It may be of a later request, if the money of an earlier one was late and is accepted."""
+    older = facts(
+        paid(SATS // 4, at=LATE, depth=6), asked="70.00", terms=replace(PART, is_late_accepted=True)
+    )
+    newer = facts(paid(SATS // 4, depth=6, txid="b"), asked="50.00")
+    found = single(older.all(), newer.all(), amount=None)
+    assert (found.paid, found.remaining) == (Decimal("50.00"), Decimal("0.00"))
+    assert is_paid(None, "EUR", [older, newer], tip_height=TIP, was_paid=False)
+
+
+def test_a_request_for_the_rest_chooses_no_amount() -> None:
+    """It keeps the amount that the payer chose before, even if the earlier part is gone."""
+    rest = replace(facts(paid(SATS // 2, depth=6), asked="50.00"), chosen_before=Decimal("100.00"))
+    found = single(rest.all(), amount=None)
+    assert (found.paid, found.remaining) == (Decimal("50.00"), Decimal("50.00"))
+    assert not is_paid(None, "EUR", [rest], tip_height=TIP, was_paid=False)
+
+
 # Paid and no longer paid
 
 

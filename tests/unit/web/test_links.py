@@ -14,6 +14,7 @@ from models.address import free_count
 from models.command import CANCEL, DaemonCommand
 from models.link import Link
 from models.outbox import Event, Message
+from models.output import Output
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
 from models.seller import Seller
@@ -506,6 +507,22 @@ def test_a_double_spend_reopens_a_paid_link(shop: LinkShop) -> None:
     assert shop.request(link_id).amount_fiat == "40.00"
 
 
+def test_an_event_of_a_link_belongs_to_the_request_that_lost_its_money(shop: LinkShop) -> None:
+    """A reorg may concern the other request too, and both are assessed together."""
+    link_id = shop.link()
+    first = shop.request(link_id)
+    part = shop.pay(first, 80_000, depth=6)
+    shop.expire(first)
+    refresh(shop, 50_000)
+    second = shop.request(link_id)
+    shop.pay(second, depth=6)
+    gone = {"state": "dropped", "block_hash": None, "block_height": None}
+    Output.update(**gone).where(Output.id == part.id).execute()
+    shop.assess(first, second)
+    event = Event.select().order_by(Event.id.desc()).get()
+    assert (event.type, event.payment_id) == ("link.reverted", first.id)
+
+
 def test_a_paid_link_stays_paid_after_a_reorg_of_the_tip(shop: LinkShop) -> None:
     link_id = shop.link()
     output = shop.pay(shop.request(link_id), depth=6)
@@ -614,6 +631,53 @@ def test_an_amount_below_the_dust_limit_is_refused(shop: LinkShop) -> None:
     assert shop.request(link_id, "amount=0.34").amount_sats >= 546
     in_bitcoin = shop.donation(currency="BTC")
     assert "This amount is too large." in shop.press(in_bitcoin, "amount=21000001").body.decode()
+
+
+@pytest.mark.parametrize("is_rest_paid_first", [True, False])
+def test_a_request_for_the_rest_chooses_no_amount(shop: LinkShop, is_rest_paid_first: bool) -> None:
+    """The payer takes back the first part of the chosen amount."""
+    link_id = shop.link(amount_fiat=None, minimum="50")
+    first = shop.request(link_id, "amount=50")
+    part = shop.pay(first, first.amount_sats - 1_700)
+    shop.expire(first)
+    refresh(shop, 61_146)
+    rest = shop.request(link_id)
+    assert rest.amount_fiat == "1.04"
+    if is_rest_paid_first:
+        shop.pay(rest, depth=6)
+    shop.change(part, state="replaced", replaced_by="aa" * 32)
+    if not is_rest_paid_first:
+        shop.pay(rest, depth=6)
+    assert shop.money(link_id) == ("open", "1.04", "48.96")
+    assert "link.paid" not in events()
+    shop.expire(rest)
+    refresh(shop, 61_146)
+    assert shop.request(link_id).amount_fiat == "48.96"
+
+
+def test_a_lost_part_of_a_chosen_amount_reverts_the_link(shop: LinkShop) -> None:
+    link_id = shop.link(amount_fiat=None, minimum="50", confirmations=0)
+    first = shop.request(link_id, "amount=50")
+    part = shop.pay(first, first.amount_sats - 1_700)
+    shop.expire(first)
+    refresh(shop, 61_146)
+    shop.pay(shop.request(link_id))
+    assert events()[-1] == "link.paid"
+    shop.change(part, state="replaced", replaced_by="aa" * 32)
+    assert events()[-1] == "link.reverted"
+
+
+def test_later_money_of_an_older_request_changes_no_chosen_amount(tmp_path: Path, database_url: str) -> None:
+    with opened(tmp_path, database_url, LATE_PAYMENTS="accept") as shop:
+        link_id = shop.link(amount_fiat=None)
+        first = shop.request(link_id, "amount=50")
+        shop.expire(first)
+        refresh(shop, 61_146)
+        shop.pay(shop.request(link_id, "amount=10"), depth=6)
+        shop.server.wait(minutes=5)
+        shop.pay(first, 1_000, depth=1)
+        assert shop.money(link_id)[0] == "paid"
+        assert events()[-1] == "payment.extra"
 
 
 def test_the_first_payer_of_a_single_use_link_without_an_amount_decides(shop: LinkShop) -> None:

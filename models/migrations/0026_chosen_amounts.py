@@ -1,0 +1,13 @@
+"""Add the facts that decide the amount of a link whose payer chooses it."""
+
+from typing import Any
+
+import peewee
+from playhouse.migrate import SchemaMigrator
+
+
+def up(migrator: SchemaMigrator, _db: Any) -> None:
+    migrator.migrate(
+        migrator.add_column("payment_request", "link_amount_fiat", peewee.TextField(null=True)),
+        migrator.add_column("payment_request", "counted_since", peewee.BigIntegerField(null=True)),
+    )
