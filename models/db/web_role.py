@@ -25,7 +25,7 @@ _TERMS = (
     "reference seller_id amount_fiat currency price price_at price_source amount_sats tolerance_sats "
     "address_id confirmations_required created_at expires_at monitored_until late_accepted_until note label "
     "redirect_url metadata idempotency_key idempotency_digest reassess_at reassess_at_height order_id "
-    "checkout link_id"
+    "checkout link_id link_amount_fiat"
 ).split()
 _LINK_TERMS = (
     "reference seller_id title description order_id note amount_fiat currency minimum maximum suggested "

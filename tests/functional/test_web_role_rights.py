@@ -149,6 +149,7 @@ def new_request_values() -> dict[str, Any]:
         "is_late": False,
         "order_id": "4711",
         "checkout": "{}",
+        "link_amount_fiat": "50.00",
         "reassess_at_height": 0,
     }
 
