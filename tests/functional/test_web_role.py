@@ -94,7 +94,8 @@ class Routes:
         assert self.operator.log_in("a wrong password").status == 403
         self.shop.wait(seconds=2)
         assert self.operator.log_in().status == 303
-        self.called |= {("GET", "/operator/login"), ("POST", "/operator/login")}
+        assert self.operator.get("/operator").leads_to == "/"
+        self.called |= {("GET", "/operator"), ("GET", "/operator/login"), ("POST", "/operator/login")}
 
     def _path(self, method: str, template: str, parts: dict[str, str]) -> str:
         self.called.add((method, template))
