@@ -122,8 +122,11 @@ class PublicFacts:
 
     @property
     def is_final(self) -> bool:
-        """True if no further change is expected."""
-        return self.status is Status.CONFIRMED or self.is_closed
+        """True if no further change is expected.
+
+        A payment that needs no confirmation is confirmed at once, but a double-spend can still take it back.
+        """
+        return self.is_closed or (self.status is Status.CONFIRMED and self.confirmations > 0)
 
     @property
     def invoice_status(self) -> InvoiceStatus:

@@ -92,14 +92,13 @@ def sale(request: Request, reference: str) -> Response:
     """
     facts = facts_or_404(request, reference)
     view = View(facts, languages()["en"], request.now, request.settings.explorer_url)
-    # A payment that needs no confirmation is confirmed at once, and a double-spend can still take it back.
-    is_in_block = bool(facts.confirmations) or facts.is_closed
-    heading, sentence = WORDS["received" if view.scene == "confirmed" and not is_in_block else view.scene]
+    is_only_received = view.scene == "confirmed" and not facts.is_final
+    heading, sentence = WORDS["received" if is_only_received else view.scene]
     return operator_page(
         _SALE,
         request,
         facts=facts,
-        is_final=facts.is_final and is_in_block,
+        is_final=facts.is_final,
         view=view,
         tag=tag_of(facts.document),
         now=request.now.isoformat(timespec="milliseconds"),

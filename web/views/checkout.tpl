@@ -58,7 +58,7 @@
 % if back:
 <p class="soon-back">{{say("page.back_soon")}}</p>
 % end
-<a class="button {{'quiet' if view.is_settled and not facts.is_final else ''}}" href="{{facts.redirect_url}}" rel="noreferrer" target="_top">{{say("action.back")}}</a>
+<a class="button {{'quiet' if view.is_settled and facts.status != 'confirmed' else ''}}" href="{{facts.redirect_url}}" rel="noreferrer" target="_top">{{say("action.back")}}</a>
 % end
 </section>
 <p id="offline" class="offline" role="status"></p>

@@ -279,6 +279,15 @@ def test_without_script_the_page_reloads_until_confirmed(shop: WebServer, scene:
     assert ("data-final" in body) is (scene == "confirmed")
 
 
+def test_a_payment_without_confirmations_is_final_only_in_a_block(shop: WebServer) -> None:
+    """It is confirmed at once. A double-spend can still take it back, so the page follows it."""
+    document = create_in_scene(shop, "confirmed")
+    change(document, covered_height=None)
+    assert status(shop, document)["status"] == "confirmed"
+    assert not status(shop, document)["final"]
+    assert "data-final" not in visit(shop, path_of(document)).body.decode()
+
+
 def test_a_closed_request_is_final(shop: WebServer) -> None:
     """No page needs its status again."""
     document = create_in_scene(shop, "expired")
