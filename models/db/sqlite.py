@@ -24,6 +24,8 @@ class SqliteDatabase(APSWDatabase):  # type: ignore[misc] # playhouse has no typ
         # apsw's SQLite would plan each query with a join anew for each value.
         # (https://sqlite.org/c3ref/c_dbconfig_defensive.html, SQLITE_DBCONFIG_ENABLE_QPSG)
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        # SQLite's own lower() changes only ASCII letters.
+        connection.create_scalar_function("unicode_lower", _lower, 1, deterministic=True)
         return connection
 
 
@@ -89,3 +91,9 @@ def _converted(_cursor: apsw.Cursor, _number: int, value: object) -> str:
     if isinstance(value, datetime):
         return str(value)
     raise TypeError(f"SQLite has no type for {type(value).__name__}")
+
+
+def _lower(*values: Any) -> Any:
+    """Return the one text in lower case, and NULL as it is."""
+    [text] = values
+    return None if text is None else text.lower()

@@ -99,6 +99,13 @@ def test_a_note_is_found_in_any_case(shop: WebServer, text: str) -> None:
     assert notes(shop, q=text) == ["ÄPFEL", "Äpfel aus Tirol"]
 
 
+@pytest.mark.parametrize("text", ["müller ölhandel", "MÜLLER ÖLHANDEL", "müller öl"])
+def test_a_text_of_several_words_is_found_in_any_case(shop: WebServer, text: str) -> None:
+    """Each letter may have another case than in the note."""
+    assert shop.created(note="Müller Ölhandel")
+    assert notes(shop, q=text) == ["Müller Ölhandel"]
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
