@@ -71,8 +71,7 @@ class DaemonCommand(Table):
     created_at = UtcDateTimeField()
 
 
-# On PostgreSQL two callers can read at the same time and then store the same command. The indexes prevent
-# this.
+# Two callers can read at the same time, and then store the same command. The indexes prevent this.
 for _name, _kind, *_columns in (
     ("hint_one_transaction", CHECK_TRANSACTION, DaemonCommand.payment, DaemonCommand.txid),
     ("hint_one_acceptance", ACCEPT_LATE, DaemonCommand.payment),
@@ -92,8 +91,7 @@ def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction
     if is_transaction_pending(payment, txid):
         return False
     with transaction():
-        add_transaction_check(payment, txid, now)
-    return True
+        return add_transaction_check(payment, txid, now)
 
 
 def request_acceptance(
@@ -110,7 +108,8 @@ def request_acceptance(
     if not payment.is_late:
         raise NotLate
     with transaction():
-        add_acceptance(payment, now)
+        if not add_acceptance(payment, now):
+            return False
         add_decision(payment, DecisionKind.ACCEPTED, now, by)
     return True
 
@@ -133,10 +132,10 @@ def request_marking(
         changes = PaymentRequest.update(marked=mark and mark.value, marked_at=marked_at)
         if not changes.where(is_as_read & is_as_marked).execute():
             return False
-        if mark is None:
-            add_acceptance(payment, now)
-        else:
+        if mark is not None:
             add_reassessment(payment, now)
+        elif not add_acceptance(payment, now):
+            return True
         add_decision(payment, _DECISIONS[mark], now, by)
     return True
 
@@ -152,8 +151,7 @@ def request_cancellation(payment: PaymentRequest, now: datetime, transaction: Op
     if reason is not None:
         raise NotCancellable(reason)
     with transaction():
-        add_cancellation(payment, now)
-    return True
+        return add_cancellation(payment, now)
 
 
 def request_redelivery(message: Message, now: datetime, transaction: OpenTransaction) -> bool:
@@ -181,23 +179,22 @@ def request_webhook_test(webhook: Webhook, now: datetime, transaction: OpenTrans
     if is_webhook_test_pending(webhook):
         return False
     with transaction():
-        _add(kind=TEST_WEBHOOK, webhook=webhook.id, created_at=now)
-    return True
+        return _add(kind=TEST_WEBHOOK, webhook=webhook.id, created_at=now)
 
 
-def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> None:
-    """Store the command to check a transaction, unless it is pending."""
-    _add(kind=CHECK_TRANSACTION, payment=payment, txid=txid, created_at=now)
+def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> bool:
+    """Store the command to check a transaction. Return False if it is pending."""
+    return _add(kind=CHECK_TRANSACTION, payment=payment, txid=txid, created_at=now)
 
 
-def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
-    """Store the command to accept late money, unless it is pending."""
-    _add(kind=ACCEPT_LATE, payment=payment, created_at=now)
+def add_acceptance(payment: PaymentRequest, now: datetime) -> bool:
+    """Store the command to accept late money. Return False if it is pending."""
+    return _add(kind=ACCEPT_LATE, payment=payment, created_at=now)
 
 
-def add_cancellation(payment: PaymentRequest, now: datetime) -> None:
-    """Store the command to cancel a request, unless it is pending."""
-    _add(kind=CANCEL, payment=payment, created_at=now)
+def add_cancellation(payment: PaymentRequest, now: datetime) -> bool:
+    """Store the command to cancel a request. Return False if it is pending."""
+    return _add(kind=CANCEL, payment=payment, created_at=now)
 
 
 def add_reassessment(payment: PaymentRequest, now: datetime) -> None:
@@ -325,8 +322,9 @@ def _insert_redeliveries(message_ids: list[int], now: datetime) -> int:
     return int(execute(query, DaemonCommand.created_at.db_value(now), message_ids).rowcount)
 
 
-def _add(**values: object) -> None:
-    DaemonCommand.insert(**values).on_conflict_ignore().execute()
+def _add(**values: object) -> bool:
+    """Store a command. Return False if the same command is pending."""
+    return bool(DaemonCommand.insert(**values).on_conflict_ignore().as_rowcount().execute())
 
 
 def _exists(condition: object) -> bool:

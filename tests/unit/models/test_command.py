@@ -24,7 +24,7 @@ from models.command import (
     request_redelivery,
 )
 from models.db.connection import database, disconnect, is_sqlite
-from models.decision import DecidedBy
+from models.decision import DecidedBy, Decision
 from models.payment import PaymentRequest
 from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, TXID, new_event, new_message, new_payment, new_seller
@@ -46,6 +46,19 @@ class TransactionCounter:
     def __call__(self) -> AbstractContextManager[Any]:
         self.count += 1
         return database.atomic()
+
+
+def test_commands_that_come_at_once_are_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both callers have read that no command is pending. One decision is stored."""
+    for name in ("transaction", "acceptance", "cancellation"):
+        monkeypatch.setattr(f"models.command.is_{name}_pending", lambda *_: False)
+    late, waiting = new_payment(1, is_late=True), new_payment(2)
+    take = database.atomic
+    for is_new in (True, False):
+        assert request_acceptance(late, NOW, take, DecidedBy.API) is is_new
+        assert request_check(waiting, TXID, NOW, take) is is_new
+        assert request_cancellation(waiting, NOW, take) is is_new
+    assert (DaemonCommand.select().count(), Decision.select().count()) == (3, 1)
 
 
 def test_a_waiting_command_is_not_stored_again() -> None:
