@@ -46,9 +46,10 @@ def read_amount(value: object, currency: str) -> Decimal:
     number = _number(value)
     if number is None:
         raise AmountError('must be a number above zero, such as "135.99"')
-    if number.adjusted() >= MAX_DIGITS_BEFORE_POINT:
+    # Decimal cannot round a number with a huge exponent. The rounding of a smaller one can add a digit.
+    amount = number if number.adjusted() >= MAX_DIGITS_BEFORE_POINT else _rounded(number, currency)
+    if amount.adjusted() >= MAX_DIGITS_BEFORE_POINT:
         raise AmountError(f"must have at most {MAX_DIGITS_BEFORE_POINT} digits before the point")
-    amount = _rounded(number, currency)
     if amount <= 0:
         raise AmountError("must be above zero, after it is rounded to the decimals of the currency")
     return amount

@@ -10,7 +10,7 @@ from config import Settings
 from models.command import OpenTransaction, add_cancellation
 from models.link import Link, close_link, lock_links
 from models.queries.links import waiting_requests
-from payments.money import amount_obstacle, fiat_to_sats, to_plain
+from payments.money import DUST_LIMIT_SATS, amount_obstacle, fiat_to_sats, to_plain
 from web.api.link_forms import LinkForm
 from web.api.new_request import new_reference
 from web.api.pricing import price_now
@@ -93,10 +93,12 @@ def _check_amounts(form: LinkForm, settings: Settings, now: datetime) -> None:
             return
         raise
     errors = []
-    for name in ("amount_fiat", "maximum", "suggested"):
+    for name in ("amount_fiat", "minimum", "maximum", "suggested"):
         value = getattr(form, name)
+        # The page of the link raises a minimum to the dust limit.
+        least_sats = DUST_LIMIT_SATS if name == "minimum" else 0
         for amount in [] if value is None else value if isinstance(value, list) else [value]:
-            obstacle = amount_obstacle(fiat_to_sats(amount, price))
+            obstacle = amount_obstacle(max(fiat_to_sats(amount, price), least_sats))
             if obstacle is not None:
                 errors.append(FieldError(name, obstacle))
     if errors:

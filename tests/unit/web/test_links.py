@@ -100,6 +100,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "is only for a link without amount_fiat, whose payer chooses the amount",
     ),
     ({"amount_fiat": None, "minimum": 5, "maximum": 4}, "maximum", "must not be less than minimum"),
+    (
+        {"amount_fiat": None, "currency": "BTC", "minimum": "22000000"},
+        "minimum",
+        "is 22000000.00000000 BTC now; there will never be more than 21 million",
+    ),
     ({"amount_fiat": None, "suggested": [1, 2, 3, 4, 5]}, "suggested", "must be a list of at most 4 amounts"),
     (
         {"amount_fiat": None, "suggested": [5, "5.00"]},

@@ -343,6 +343,7 @@ def test_an_amount_is_rounded_to_the_decimals_of_its_currency(
         ("-5", "must be above zero"),
         (0, "must be above zero"),
         ("1000000000000", "at most 12 digits"),
+        ("999999999999.999", "at most 12 digits"),
         (10**63, "at most 12 digits"),
     ],
 )
