@@ -1,18 +1,25 @@
 """The changes of single-use links when their requests are assessed: paid, or no longer paid."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from config import Settings
+from models.command import add_cancellation
 from models.daemon_status import known_network
 from models.link import Link, mark_paid
 from models.outbox import add_email, add_event, add_webhook_message
 from models.payment import PaymentRequest
 from models.queries.late_requests import late_requests
-from models.queries.links import link_facts, part_facts, single_use_links
+from models.queries.links import (
+    link_facts,
+    part_facts,
+    single_use_links,
+    waiting_requests,
+)
 from models.webhook import STANDARD, webhooks_for
-from payments.link import LinkEvent, is_paid, link_event
+from payments.link import LinkEvent, PartFacts, balance, is_paid, link_event
 from payments.link_document import LinkDocument
 from payments.notifications import should_email_operator
 
@@ -29,19 +36,28 @@ class LinkChange:
 
 
 def store_link_changes(
-    payments: Sequence[PaymentRequest], tip_height: int, now: datetime, settings: Settings
+    payments: Sequence[PaymentRequest],
+    moved: Set[int],
+    tip_height: int,
+    now: datetime,
+    settings: Settings,
 ) -> list[LinkChange]:
     """Store the changes of these requests' links, with events and messages. Return the changes.
 
-    An event of a link belongs to the last of its requests here, whose assessment has changed the link. Must
-    run in the transaction that stored the assessments.
+    `moved` has the ids of the requests for which another sum counts than before. An event of a link belongs
+    to the last of them, or else to the link's last request here. Must run in the transaction that stored the
+    assessments.
     """
-    latest = {payment.link_id: payment for payment in payments if payment.link_id is not None}
-    changes = [
-        change
-        for link in (single_use_links([*latest]) if latest else ())
-        if (change := _change(link, latest[link.id], tip_height, now, settings)) is not None
-    ]
+    of_links = [payment for payment in payments if payment.link_id is not None]
+    latest = {p.link_id: p for p in sorted(of_links, key=lambda payment: payment.id in moved)}
+    changes = []
+    for link in single_use_links([p.link_id for p in latest.values() if p.link_id is not None]):
+        facts, payment = part_facts(link), latest[link.id]
+        if payment.id in moved:
+            _cancel_excessive_requests(link, facts, now)
+        change = _change(link, facts, payment, tip_height, now, settings)
+        if change is not None:
+            changes.append(change)
     webhooks = webhooks_for({change.link.seller_id for change in changes}, STANDARD) if changes else {}
     for change in changes:
         event_id = add_event(change.payment, change.event, change.document, now, change.late_text)
@@ -52,12 +68,28 @@ def store_link_changes(
     return changes
 
 
+def _cancel_excessive_requests(link: Link, facts: Sequence[PartFacts], now: datetime) -> None:
+    """Cancel the requests that ask for more money than the link still needs.
+
+    Late money of an earlier request may count meanwhile, for example because it was accepted.
+    """
+    found = balance(link.amount, link.currency, [each.all() for each in facts], is_reusable=False)
+    for payment in waiting_requests(link):
+        is_more = found.remaining is not None and Decimal(payment.amount_fiat) > found.remaining
+        if found.is_covered or is_more:
+            add_cancellation(payment, now)
+
+
 def _change(
-    link: Link, payment: PaymentRequest, tip_height: int, now: datetime, settings: Settings
+    link: Link,
+    facts: Sequence[PartFacts],
+    payment: PaymentRequest,
+    tip_height: int,
+    now: datetime,
+    settings: Settings,
 ) -> LinkChange | None:
     """Compute whether a link is paid. Store the change, or return None without a change."""
     was_paid = link.paid_at is not None
-    facts = part_facts(link)
     is_paid_now = is_paid(link.amount, link.currency, facts, tip_height=tip_height, was_paid=was_paid)
     event = link_event(was_paid=was_paid, is_paid=is_paid_now)
     if event is None:

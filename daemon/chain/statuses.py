@@ -193,9 +193,8 @@ class Assessor:
         forget_outpoints_of([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
         self._store(reports, tip_height, now)
         by_id = {change.payment.id: change for change in changes}
-        # The last request gets the event of a link, and it must be one that has moved, if there is one.
-        in_order = [change.payment for change in sorted(changes, key=lambda change: change.has_moved)]
-        for each in store_link_changes(in_order, tip_height, now, self._settings):
+        moved = {change.payment.id for change in changes if change.has_moved}
+        for each in store_link_changes(payments, moved, tip_height, now, self._settings):
             by_id[each.payment.id].link_changes.append(each)
         return changes
 

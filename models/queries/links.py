@@ -28,6 +28,8 @@ from payments.money import from_units
 from payments.status import Status
 
 MAX_LISTED_PAYMENTS = 20
+MAX_WAITING = 30
+"""The maximum number of a reusable link's requests that wait for money at the same time."""
 
 # Each condition has that of a partial index of PaymentRequest.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
@@ -173,12 +175,15 @@ def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
     return fetch_all(PaymentRequest, query, link.id, limit)
 
 
-def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:
-    """Return the link's requests to which nothing came and that have not expired, the oldest first."""
+def waiting_requests(link: Link) -> list[PaymentRequest]:
+    """Return the link's requests to which nothing came and that have not expired, the oldest first.
+
+    There are at most MAX_WAITING.
+    """
     query = statement(
         "SELECT * FROM payment_request WHERE {where} ORDER BY expires_at LIMIT ?", where=_WAITING
     )
-    return fetch_all(PaymentRequest, query, link.id, limit)
+    return fetch_all(PaymentRequest, query, link.id, MAX_WAITING)
 
 
 def newest_times(link: Link, limit: int) -> list[datetime]:

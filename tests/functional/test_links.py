@@ -64,3 +64,24 @@ def test_a_single_use_link_is_paid_in_two_parts(make_merchant: MerchantMaker, cu
         (letter,) = [each for each in merchant.letters() if "Payment confirmed" in each["Subject"]]
         assert 'Deliver only after the email "Link paid".' in " ".join(body(letter).split())
         assert "You can deliver" not in body(letter)
+
+
+def test_accepted_money_of_an_earlier_request_ends_the_one_that_waits(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
+    """The payer sends late what the first request asked for. Otherwise the second one could be paid too."""
+    merchant = make_merchant(ADDRESS_POOL="20").open()
+    link_id = merchant.client.post("/api/v1/links", INVOICE).document["link_id"]
+    first = pressed(merchant, link_id)
+    assert merchant.client.post(f"{first.path}/cancel").status == 202
+    first.wait("expired")
+    second = pressed(merchant, link_id)
+    assert second.id != first.id
+    customer.pay(first.address, first.amount_sats)
+    first.wait("expired", late=True)
+    assert second.now()["status"] == "new"
+    assert merchant.client.post(f"{first.path}/accept").status == 200
+    first.wait("received")
+    second.wait("expired")
+    assert second.events() == ["expired"]
+    assert wait_link(merchant, link_id, "processing")["paid_fiat"] == "10.00"

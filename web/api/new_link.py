@@ -18,9 +18,6 @@ from web.http.responses import FieldError, Problem, invalid
 
 log = structlog.get_logger(__name__)
 
-MAX_WAITING = 30
-"""The maximum number of a reusable link's requests that wait for money at the same time."""
-
 
 def make_link(
     form: LinkForm,
@@ -71,7 +68,7 @@ def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> bool:
         lock_links()
         is_new = close_link(link, now)
         if is_new:
-            for payment in waiting_requests(link, MAX_WAITING):
+            for payment in waiting_requests(link):
                 add_cancellation(payment, now)
     return is_new
 

@@ -7,9 +7,8 @@ from math import ceil
 from config import Settings
 from models.address import free_count_for
 from models.link import Link
-from models.queries.links import newest_times, waiting_requests
+from models.queries.links import MAX_WAITING, newest_times, waiting_requests
 from models.queries.request_counts import open_requests, requests_since
-from web.api.new_link import MAX_WAITING
 from web.http.responses import Problem, unavailable
 
 MAX_A_MINUTE = 10
@@ -39,7 +38,7 @@ def _check_reusable(link: Link, now: datetime) -> None:
     times = newest_times(link, MAX_A_MINUTE)
     if len(times) == MAX_A_MINUTE and times[-1] > now - _MINUTE:
         raise _too_many(f"a link makes {MAX_A_MINUTE} requests within a minute", times[-1] + _MINUTE - now)
-    waiting = waiting_requests(link, MAX_WAITING)
+    waiting = waiting_requests(link)
     if len(waiting) == MAX_WAITING:
         raise _too_many(f"{MAX_WAITING} requests of this link wait for money", waiting[0].expires_at - now)
 

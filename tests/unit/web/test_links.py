@@ -18,7 +18,7 @@ from models.output import Output
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
 from models.seller import Seller
-from tests.support.links import INVOICE, NOBODY, LinkShop, link_settings, request_of
+from tests.support.links import BLOCK, INVOICE, NOBODY, LinkShop, link_settings, request_of
 from tests.support.rows import new_webhook
 from tests.support.web_server import NOW, add_seller, open_shop
 
@@ -510,6 +510,49 @@ def test_a_double_spend_reopens_a_paid_link(shop: LinkShop) -> None:
     assert events()[-1] == "link.reverted"
     assert Event.select().order_by(Event.id.desc()).get().payload["status"] == "open"
     assert shop.request(link_id).amount_fiat == "40.00"
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_late_money_ends_a_request_that_asks_for_more_than_remains(
+    tmp_path: Path, database_url: str, part: int
+) -> None:
+    """Otherwise the payer, whose page is open, would pay too much."""
+    with opened(tmp_path, database_url, LATE_PAYMENTS="accept") as shop:
+        link_id = shop.link(expires_in=60)
+        first = shop.request(link_id)
+        shop.expire(first)
+        second = shop.request(link_id)
+        assert not DaemonCommand.select().exists()
+        shop.pay(first, first.amount_sats // part)
+        [command] = DaemonCommand.select()
+        assert (command.kind, command.payment_id) == (CANCEL, second.id)
+
+
+def test_accepted_money_ends_a_request_that_waits(shop: LinkShop) -> None:
+    link_id = shop.link(expires_in=60)
+    first = shop.request(link_id)
+    shop.expire(first)
+    second = shop.request(link_id)
+    shop.pay(first)
+    assert not DaemonCommand.select().exists()
+    PaymentRequest.update(late_accepted_at=shop.server.now).where(PaymentRequest.id == first.id).execute()
+    shop.assess(first)
+    [command] = DaemonCommand.select()
+    assert (command.kind, command.payment_id) == (CANCEL, second.id)
+
+
+def test_a_request_that_asks_for_no_more_than_remains_goes_on(shop: LinkShop) -> None:
+    """Its own money and a smaller part of an earlier request end nothing."""
+    link_id = shop.link()
+    first = shop.request(link_id)
+    shop.pay(first, first.amount_sats // 2)
+    shop.expire(first)
+    refresh(shop, 61_146)
+    second = shop.request(link_id)
+    shop.change(Output.get(), state="mined", block_hash=BLOCK, block_height=shop.tip)
+    shop.drop(Output.get())
+    shop.pay(second, 1_000)
+    assert not DaemonCommand.select().exists()
 
 
 def test_an_event_of_a_link_belongs_to_the_request_that_lost_its_money(shop: LinkShop) -> None:
