@@ -39,6 +39,10 @@ class _Controller(Controller):
 
     async def _close(self) -> None:
         assert isinstance(self.server, asyncio.Server)
+        # asyncio would forget a connection that it has accepted just before the port is closed. So first it
+        # accepts no more, and begins to serve the accepted ones.
+        for listening in self.server.sockets:
+            self.loop.remove_reader(listening.fileno())
         # Python 3.11 waits for the connections only if the wait begins before the port is closed.
         are_closed = asyncio.ensure_future(self.server.wait_closed())
         await asyncio.sleep(0)
