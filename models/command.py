@@ -1,7 +1,7 @@
-"""Commands for the daemon, from the web process and the operator. A command never states a fact.
+"""Commands for the daemon, from the web process, the operator and the daemon itself.
 
-A command that is pending is not stored again. Each function reads before it writes, because the read needs no
-write lock. The daemon and all other writers wait for that lock.
+A command never states a fact. A command that is pending is not stored again. Each function reads before it
+writes, because the read needs no write lock. The daemon and all other writers wait for that lock.
 """
 
 from collections.abc import Callable, Iterable

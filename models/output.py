@@ -162,28 +162,6 @@ def txids_believed_in_mempool() -> list[str]:
     return list({txid for (txid,) in execute(query, ANY_HEIGHT)})
 
 
-def txids_beside_new_money(txids: Iterable[str]) -> set[str]:
-    """Return those of the transactions whose money counts together with new money.
-
-    Their request has new money, or another request of its single-use link has. The live outputs of a request
-    with new money are worth more than its last assessment counted.
-    """
-    query = statement(
-        """WITH paid AS (
-            SELECT o.txid, p.id, CASE WHEN l.is_reusable THEN NULL ELSE l.id END AS link_id FROM output o
-            JOIN payment_request p ON p.address_id = o.address_id LEFT JOIN link l ON l.id = p.link_id
-            WHERE o.txid IN ?
-        )
-        SELECT paid.txid FROM paid JOIN payment_request r ON r.id = paid.id WHERE {has_new}
-        UNION
-        SELECT paid.txid FROM paid JOIN payment_request r ON r.link_id = paid.link_id WHERE {has_new}
-            AND r.id > 0""",
-        has_new="""r.received_sats < (SELECT sum(n.amount_sats) FROM output n
-            WHERE n.address_id = r.address_id AND n.state IN ('mempool', 'mined'))""",
-    )
-    return {txid for batch in chunked(txids) for (txid,) in execute(query, batch)}
-
-
 def outpoints_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
     """Return the outpoints on which these transactions depend."""
     found = []

@@ -64,8 +64,7 @@ class PaymentRequest(Table):
     A request of a payment link has three figures for its link: `counted_sats`, the live money that is in time
     or accepted, `link_units`, its worth in the smallest unit of the currency, and `counted_since`, the time
     at which the first of this money came. They are None before the first assessment, and without a link.
-    `link_amount_fiat` is the amount of a link whose payer chose it in an earlier request. It is None for the
-    request in which the payer chooses the amount.
+    `link_amount_fiat` is the amount of the link if the payer chose it in an earlier request, else None.
     """
 
     seller_id: str

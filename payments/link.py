@@ -27,6 +27,9 @@ from enum import StrEnum
 from payments.money import DUST_LIMIT_SATS, exact_fiat, fiat_to_sats, from_units, round_down
 from payments.status import ReceivedOutput, Status, Terms
 
+MAX_WAITING = 30
+"""The maximum number of a reusable link's requests that wait for money at the same time."""
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -82,12 +85,14 @@ class LinkPart:
 class LinkBalance:
     """The money of a link, in its currency.
 
-    `remaining` is None for a reusable link, and while nobody has chosen the amount.
+    `amount` is the whole amount. `amount` and `remaining` are None for a reusable link, and while nobody has
+    chosen the amount.
     """
 
     paid: Decimal
     remaining: Decimal | None
     is_covered: bool
+    amount: Decimal | None = None
 
 
 def balance(
@@ -102,14 +107,14 @@ def balance(
     covered = sum((part.covered_amount for part in counted), Decimal(0))
     remaining = round_down(max(wanted - covered, Decimal(0)), currency)
     is_small = bool(counted and remaining) and fiat_to_sats(remaining, counted[-1].price) < DUST_LIMIT_SATS
-    return LinkBalance(paid, remaining, is_covered=not remaining or is_small)
+    return LinkBalance(paid, remaining, is_covered=not remaining or is_small, amount=wanted)
 
 
 def link_amount(amount: Decimal | None, parts: Iterable[LinkPart]) -> Decimal | None:
     """Return the amount of a single-use link, or None while nobody has chosen it. `parts` are its requests.
 
     The payer chooses the amount of a link that has none. The request to which money came first decides. A
-    request for the rest is no choice. It keeps the amount that was chosen before.
+    request for the rest is no choice, and keeps the amount that was chosen before.
     """
     if amount is not None:
         return amount
@@ -229,3 +234,14 @@ def min_amount(currency: str, price: Decimal) -> Decimal:
 def amount_to_request(remaining: Decimal, currency: str, price: Decimal) -> Decimal:
     """Return the amount of the next request: the remaining amount, but at least what the network relays."""
     return max(remaining, min_amount(currency, price))
+
+
+def asks_too_much(waiting: LinkPart, found: LinkBalance) -> bool:
+    """Return whether a request to which nothing came asks for more than its link still needs.
+
+    A request may ask for the least that the network relays, at its own price.
+    """
+    if found.remaining is None:
+        return False
+    needed = amount_to_request(found.remaining, waiting.currency, waiting.price)
+    return found.is_covered or waiting.asked > needed

@@ -79,13 +79,13 @@ def _copy_checked(path: Path) -> int:
     try:
         found = copy_to(part, database.connection())
         if found != "ok":
-            raise CommandError(f"the copy is damaged: {found}")
+            raise _is_damaged(found)
         _sync(part)
         _name_copy(part, path)
     except FileExistsError as error:
         raise _is_there(path) from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise CommandError(f"the database is damaged ({error}): restore an earlier backup") from error
+        raise _is_damaged(str(error)) from error
     except (apsw.Error, OSError) as error:
         raise CommandError(f"cannot write {path}: {error}") from error
     finally:
@@ -103,7 +103,17 @@ def _name_copy(part: Path, path: Path) -> None:
             raise
         # FAT and some network drives have no links. An empty file takes the name first.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        part.replace(path)
+        try:
+            part.replace(path)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def _is_damaged(found: str) -> CommandError:
+    return CommandError(
+        f"the copy is damaged ({found}): the database has a fault, or the disk of the copy has"
+    )
 
 
 def _is_there(path: Path) -> CommandError:

@@ -117,8 +117,9 @@ def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, ch
             raise CommandError("a descriptor with <0;1> includes the change; leave out --change-descriptor")
         wanted.append({**_watched(rpc, settings, change), "internal": True})
     is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=False)
-    if is_new or _lacks_descriptors(rpc, wanted):
-        results = rpc.call("importdescriptors", wanted, in_wallet=True)
+    lacking = wanted if is_new else _lacking(rpc, wanted)
+    if lacking:
+        results = rpc.call("importdescriptors", lacking, in_wallet=True)
         faults = [result["error"]["message"] for result in results if not result["success"]]
         if faults:
             raise CommandError(f"bitcoind refused the descriptor: {faults[0]}")
@@ -167,37 +168,37 @@ def _create(rpc: OperatorRpc, *, private_keys: bool) -> bool:
     return True
 
 
-def _lacks_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> bool:
-    """Return whether the existing wallet lacks one of the descriptors.
+def _lacking(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the requests of importdescriptors for those descriptors that the existing wallet lacks.
 
-    An earlier attempt may have been cut short. Raise CommandError where the wallet has private keys or other
-    descriptors.
+    An earlier attempt may have been cut short. A descriptor that the wallet has is not imported again,
+    because bitcoind would begin again with its first address. Raise CommandError where the wallet has private
+    keys or other descriptors.
     """
     if rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]:
         raise CommandError(
             f"there is a wallet {rpc.wallet} already, and it holds private keys: "
             "set BITCOIND_WALLET to another name"
         )
-    held = {
-        _without_checksum(row["desc"]) for row in rpc.call("listdescriptors", in_wallet=True)["descriptors"]
-    }
-    expanded = _expanded(rpc, wanted)
-    if held and not held & expanded:
+    rows = rpc.call("listdescriptors", in_wallet=True)["descriptors"]
+    held = {_without_checksum(row["desc"]) for row in rows}
+    single = [each for row in wanted for each in _of_one_path(rpc, row)]
+    lacking = [row for row in single if _without_checksum(row["desc"]) not in held]
+    if held and len(lacking) == len(single):
         raise CommandError(
             f"there is a wallet {rpc.wallet} already, and it watches another descriptor: "
             "set BITCOIND_WALLET to another name"
         )
-    return not expanded <= held
+    return lacking
 
 
-def _expanded(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> set[str]:
-    """Return the descriptors in bitcoind's form, without checksums. One with <0;1> becomes two."""
-    infos = [rpc.call("getdescriptorinfo", row["desc"]) for row in wanted]
-    return {
-        _without_checksum(text)
-        for info in infos
-        for text in info.get("multipath_expansion", [info["descriptor"]])
-    }
+def _of_one_path(rpc: OperatorRpc, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the request with bitcoind's form of the descriptor. One with <0;1> becomes two requests."""
+    info = rpc.call("getdescriptorinfo", wanted["desc"])
+    if "multipath_expansion" not in info:
+        return [{**wanted, "desc": info["descriptor"]}]
+    receiving, change = info["multipath_expansion"]
+    return [{**wanted, "desc": receiving}, {**wanted, "desc": change, "internal": True}]
 
 
 def _without_checksum(descriptor: str) -> str:

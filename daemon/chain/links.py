@@ -3,12 +3,11 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from config import Settings
 from models.command import add_cancellation
 from models.daemon_status import known_network
-from models.link import Link, mark_paid
+from models.link import Link, lock_links, mark_paid
 from models.outbox import add_email, add_event, add_webhook_message
 from models.payment import PaymentRequest
 from models.queries.late_requests import late_requests
@@ -19,7 +18,7 @@ from models.queries.links import (
     waiting_requests,
 )
 from models.webhook import STANDARD, webhooks_for
-from payments.link import LinkEvent, PartFacts, balance, is_paid, link_event
+from payments.link import LinkEvent, PartFacts, asks_too_much, balance, is_paid, link_event
 from payments.link_document import LinkDocument
 from payments.notifications import should_email_operator
 
@@ -45,13 +44,13 @@ def store_link_changes(
     """Store the changes of these requests' links, with events and messages. Return the changes.
 
     `moved` has the ids of the requests for which another sum counts than before. An event of a link belongs
-    to the last of them, or else to the link's last request here. Must run in the transaction that stored the
-    assessments.
+    to the last of them, or else to the last of these requests with money. Must run in the transaction that
+    stored the assessments.
     """
-    of_links = [payment for payment in payments if payment.link_id is not None]
-    latest = {p.link_id: p for p in sorted(of_links, key=lambda payment: payment.id in moved)}
+    in_order = sorted(payments, key=lambda payment: (payment.id in moved, bool(payment.counted_sats)))
+    latest = {payment.link_id: payment for payment in in_order if payment.link_id is not None}
     changes = []
-    for link in single_use_links([p.link_id for p in latest.values() if p.link_id is not None]):
+    for link in single_use_links([*latest]):
         facts, payment = part_facts(link), latest[link.id]
         if payment.id in moved:
             _cancel_excessive_requests(link, facts, now)
@@ -73,10 +72,11 @@ def _cancel_excessive_requests(link: Link, facts: Sequence[PartFacts], now: date
 
     Late money of an earlier request may count meanwhile, for example because it was accepted.
     """
+    # A press of "Pay" that is making a request now either sees the new money, or its request is seen here.
+    lock_links()
     found = balance(link.amount, link.currency, [each.all() for each in facts], is_reusable=False)
     for payment in waiting_requests(link):
-        is_more = found.remaining is not None and Decimal(payment.amount_fiat) > found.remaining
-        if found.is_covered or is_more:
+        if asks_too_much(payment.link_part, found):
             add_cancellation(payment, now)
 
 

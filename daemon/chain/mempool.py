@@ -23,10 +23,9 @@ from models.output import (
     outputs_of,
     states_of,
     txids_believed_in_mempool,
-    txids_beside_new_money,
     unconfirmed_outputs,
 )
-from models.queries.links import addresses_of_parts_beside
+from models.queries.links import addresses_of_parts_beside, txids_beside_new_money
 from payments.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -35,8 +34,8 @@ DROP_GRACE = timedelta(seconds=5)
 """A payment counts as dropped once it has been missing for so long.
 
 A node that has just started accepts calls a moment before its wallet resubmits its transactions. A missing
-payment is dropped at once when new money comes with which it would count together. That is new money of its
-request, or of another part of its single-use link.
+payment is dropped at once when new money comes with which it would count together: money of its request, or
+of another part of its single-use link.
 """
 
 RELAY_GRACE = timedelta(seconds=60)
@@ -175,7 +174,8 @@ class Mempool:
         # Several calls concern these transactions, and the mempool may have changed between two calls. For
         # example, two fee bumps of one payment may both have been read.
         replacements = set(outcomes.replaced.values())
-        unsure = replacements | {a.txid for a in arrivals if concerned or a.has_ancestors}
+        is_alone = not concerned and len(arrivals) == 1
+        unsure = replacements | {a.txid for a in arrivals if a.has_ancestors or not is_alone}
         gone = unsure - self._present(unsure)
         if not gone.isdisjoint(replacements):
             # The replacement was mined or replaced meanwhile, perhaps by another fee bump of the payment. The

@@ -271,7 +271,7 @@ def _change(
     payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
 ) -> _Change:
     """Assess a request, and set its new values. The caller stores them."""
-    before, counted_before = payment.last_known_state, payment.counted_sats
+    before, counted_before = payment.last_known_state, payment.counted_sats or 0
     after = assess(
         payment.terms,
         [output.received_output for output in outputs],
@@ -287,7 +287,7 @@ def _change(
     payment.apply(after, now)
     if events:
         payment.notified_sats = after.received_sats
-    has_moved = payment.counted_sats != counted_before
+    has_moved = (payment.counted_sats or 0) != counted_before
     return _Change(payment, outputs, before, after, has_moved, events)
 
 

@@ -15,12 +15,12 @@ from models.link import OPEN, Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import (
+    MAX_WAITING,
     LinkBalance,
     LinkStatus,
     PartFacts,
     balance,
     late_sats,
-    link_amount,
     link_status,
 )
 from payments.link_document import LinkDocument, link_document
@@ -28,8 +28,6 @@ from payments.money import from_units
 from payments.status import Status
 
 MAX_LISTED_PAYMENTS = 20
-MAX_WAITING = 30
-"""The maximum number of a reusable link's requests that wait for money at the same time."""
 
 # Each condition has that of a partial index of PaymentRequest.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
@@ -133,13 +131,6 @@ def late_sats_of(payment: PaymentRequest) -> int:
     return late_sats(Status(payment.status), payment.received_sats, counted, payment.acknowledged_sats)
 
 
-def chosen_amount(link: Link) -> Decimal | None:
-    """Return the amount that the payer of a single-use link without an amount has chosen, or None."""
-    if link.is_reusable or link.amount is not None:
-        return None
-    return link_amount(None, [row.link_part for row in requests_with_money(link)])
-
-
 def part_facts(link: Link) -> list[PartFacts]:
     """Return the requests of a single-use link to which money came, with all their outputs, oldest first."""
     rows = requests_with_money(link)
@@ -167,6 +158,28 @@ def addresses_of_parts_beside(address_ids: Iterable[int]) -> set[int]:
         SELECT l.id FROM payment_request q JOIN link l ON l.id = q.link_id
         WHERE q.address_id IN ? AND NOT l.is_reusable)"""
     return {address_id for batch in chunked(address_ids) for (address_id,) in execute(query, batch)}
+
+
+def txids_beside_new_money(txids: Iterable[str]) -> set[str]:
+    """Return those of the transactions whose money counts together with new money.
+
+    Their request has new money, or another request of its single-use link has. The live outputs of a request
+    with new money are worth more than its last assessment counted.
+    """
+    query = statement(
+        """WITH paid AS (
+            SELECT o.txid, p.id, CASE WHEN l.is_reusable THEN NULL ELSE l.id END AS link_id FROM output o
+            JOIN payment_request p ON p.address_id = o.address_id LEFT JOIN link l ON l.id = p.link_id
+            WHERE o.txid IN ?
+        )
+        SELECT paid.txid FROM paid JOIN payment_request r ON r.id = paid.id WHERE {has_new}
+        UNION
+        SELECT paid.txid FROM paid JOIN payment_request r ON r.link_id = paid.link_id WHERE {has_new}
+            AND r.id > 0""",
+        has_new="""r.received_sats < (SELECT sum(n.amount_sats) FROM output n
+            WHERE n.address_id = r.address_id AND n.state IN ('mempool', 'mined'))""",
+    )
+    return {txid for batch in chunked(txids) for (txid,) in execute(query, batch)}
 
 
 def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:

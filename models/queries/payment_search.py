@@ -94,9 +94,9 @@ def has_text(text: str) -> Any:
 def contains(text: str, *columns: Any) -> Any:
     """Return the condition that a column has this text, in any case. LIKE is slower, at each position."""
     find = peewee.fn.instr if is_sqlite() else peewee.fn.strpos
-    # lower() changes only ASCII letters in SQLite, and in PostgreSQL with the locale C.
     if is_sqlite() and not text.isascii():
         return reduce(or_, [find(peewee.fn.unicode_lower(column), text.lower()) > 0 for column in columns])
+    # In PostgreSQL with the locale C, lower() changes only ASCII letters.
     spellings = (text, text.lower(), text.upper(), text.capitalize())
     wanted = sorted({_ascii_lower(each) for each in spellings})
     found = [find(peewee.fn.lower(column), each) > 0 for column in columns for each in wanted]

@@ -173,11 +173,23 @@ def test_a_watch_only_wallet_gets_a_later_change_descriptor(
 ) -> None:
     """Without it, the wallet would count the money that is spent to change as lost."""
     create("later", "--watch-only", RECEIVING)
+    given = {regtest_node.rpc("getnewaddress", "", "bech32", wallet="later") for _ in range(3)}
     both = ("later", "--watch-only", RECEIVING, "--change-descriptor", CHANGE, "--json")
     assert not document(create(*both))["created"]
     assert regtest_node.rpc("getrawchangeaddress", "bech32", wallet="later")
     assert not document(create(*both))["created"]
     assert len(regtest_node.rpc("listdescriptors", wallet="later")["descriptors"]) == 2
+    assert regtest_node.rpc("getnewaddress", "", "bech32", wallet="later") not in given
+
+
+def test_a_watch_only_wallet_gets_the_second_path_of_its_descriptor(
+    regtest_node: RegtestNode, create: Callable[..., Result]
+) -> None:
+    create("path", "--watch-only", RECEIVING)
+    given = {regtest_node.rpc("getnewaddress", "", "bech32", wallet="path") for _ in range(3)}
+    assert not document(create("path", "--watch-only", f"wpkh({XPUB}/<0;1>/*)", "--json"))["created"]
+    assert regtest_node.rpc("getrawchangeaddress", "bech32", wallet="path")
+    assert regtest_node.rpc("getnewaddress", "", "bech32", wallet="path") not in given
 
 
 def test_without_the_cookie_the_error_has_the_command_to_run(

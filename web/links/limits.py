@@ -7,8 +7,9 @@ from math import ceil
 from config import Settings
 from models.address import free_count_for
 from models.link import Link
-from models.queries.links import MAX_WAITING, newest_times, waiting_requests
+from models.queries.links import newest_times, waiting_requests
 from models.queries.request_counts import open_requests, requests_since
+from payments.link import MAX_WAITING
 from web.http.responses import Problem, unavailable
 
 MAX_A_MINUTE = 10

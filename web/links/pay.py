@@ -12,13 +12,12 @@ from models.db.connection import get_row
 from models.link import Link, lock_links
 from models.payment import PaymentRequest
 from models.queries.links import (
-    chosen_amount,
     late_sats_of,
     link_facts,
     newest_requests,
     requests_with_money,
 )
-from payments.link import amount_to_request
+from payments.link import LinkBalance, amount_to_request
 from payments.link_document import link_url
 from payments.money import to_plain
 from payments.status import Status
@@ -99,25 +98,27 @@ def _make_or_find(request: Request, link: Link, chosen: Decimal | None) -> Payme
         if payment is not None or link.closed_at is not None:
             return payment
         check_link_limits(link, request.settings, request.now)
-        form = _form_of(link, chosen, request.settings, request.now)
+        found = link_facts(link).balance
+        form = _form_of(link, found, chosen, request.settings, request.now)
         if form is None:
             return None
         terms = build_terms(form, link.seller_id, request.settings, request.now)
-        before = chosen_amount(link)
-        link_amount_fiat = None if before is None else to_plain(before)
+        chosen_before = found.amount if link.amount is None else None
+        link_amount_fiat = None if chosen_before is None else to_plain(chosen_before)
         payment = store_request(terms, link_id=link.id, link_amount_fiat=link_amount_fiat)
     log_request(payment)
     log.info("link pressed", link=link.reference, payment=payment.reference)
     return payment
 
 
-def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: datetime) -> PaymentForm | None:
+def _form_of(
+    link: Link, found: LinkBalance, chosen: Decimal | None, settings: Settings, now: datetime
+) -> PaymentForm | None:
     """Return the form of the link's next request, for the remaining amount. Raise Problem 503.
 
     Return None if nobody has chosen the amount.
     """
-    remaining = link_facts(link).balance.remaining
-    amount = remaining if remaining is not None else link.amount or chosen
+    amount = found.remaining if found.remaining is not None else link.amount or chosen
     if amount is None:
         return None
     price = price_now(link.currency, settings, now).price

@@ -56,6 +56,20 @@ def test_the_rest_of_an_interrupted_backup_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "copy.db.part").read_text() == "half"
 
 
+def test_a_copy_that_cannot_get_its_name_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty file would look like a backup."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("admin.database.backup.os.link", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert "cannot write" in backup(tmp_path, "copy.db").stderr
+    assert not list(tmp_path.glob("copy*"))
+
+
 def test_a_file_system_without_links_gets_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A USB stick usually has FAT or exFAT, where link() fails with EPERM (link(2))."""
 

@@ -91,7 +91,7 @@ def test_a_damaged_database_is_named(run: Run, tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert refused.stderr.startswith("nodetill: the database cannot be read (")
     refused = run("database", "backup", "copy.db")
-    assert refused.stderr.startswith("nodetill: the database is damaged (")
+    assert refused.stderr.startswith("nodetill: the copy is damaged (")
     assert not list(tmp_path.glob("copy*"))
 
 

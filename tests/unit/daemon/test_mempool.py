@@ -156,6 +156,27 @@ def test_a_part_of_a_link_that_has_left_does_not_count_with_new_money_of_another
     assert [*update.outcomes.dropped] == [gone[0].txid]
 
 
+def test_two_new_payments_are_checked_together() -> None:
+    """The first one leaves while the second one is read."""
+    Block.create(height=101, hash=TIP, chainwork="0" * 64, mined_at=NOW)
+    payment = new_payment(confirmations_required=0)
+    matches = [
+        PayingTransaction(
+            Transaction([], [(800, payment.address.script)], txid=txid),
+            (PaidOutput(0, 800, payment.address_id),),
+        )
+        for txid in ("aa" * 32, "bb" * 32)
+    ]
+
+    class WithoutFirst(Node):
+        def in_mempool(self, txids: list[str]) -> set[str]:
+            return set(txids) - {"aa" * 32}
+
+    mempool = Mempool(cast(Bitcoind, WithoutFirst(timedelta(0))), Watchlist())
+    update = mempool.compare(matches, [], NOW, came_by_feed=True)
+    assert [arrival.txid for arrival in update.arrivals] == ["bb" * 32]
+
+
 def test_a_payment_that_was_away_while_the_mempool_was_read_is_found_later() -> None:
     """bitcoind lists the payment, does not have it a moment later, and then has it again."""
     Block.create(height=101, hash=TIP, chainwork="0" * 64, mined_at=NOW)

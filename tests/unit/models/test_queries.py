@@ -61,7 +61,6 @@ from models.output import (
     outputs_of,
     states_of,
     txids_believed_in_mempool,
-    txids_beside_new_money,
     unconfirmed_outputs,
 )
 from models.payment import (
@@ -75,7 +74,7 @@ from models.payment import (
     payments_to_reassess,
     sample_addresses,
 )
-from models.queries.links import addresses_of_parts_beside
+from models.queries.links import addresses_of_parts_beside, txids_beside_new_money
 from models.rate import quotes, store_rates
 from payments.price import Quote
 from payments.status import Status, assess

@@ -16,6 +16,7 @@ from payments.link import (
     LinkStatus,
     PartFacts,
     amount_to_request,
+    asks_too_much,
     balance,
     is_paid,
     late_sats,
@@ -117,20 +118,26 @@ def test_the_next_request_covers_the_remaining_amount(currency: str, price: Deci
 def test_two_halves_at_different_prices_pay_a_link() -> None:
     """The price has doubled, so the second half has half as many satoshis as the first."""
     first = part(SATS // 2)
-    assert single(first) == LinkBalance(Decimal("50.00"), Decimal("50.00"), is_covered=False)
+    assert single(first) == LinkBalance(
+        Decimal("50.00"), Decimal("50.00"), is_covered=False, amount=Decimal("100.00")
+    )
     second = part(SATS // 4, asked="50.00", price=2 * PRICE, covered=True)
-    assert single(first, second) == LinkBalance(Decimal("100.00"), Decimal("0.00"), is_covered=True)
+    assert single(first, second) == LinkBalance(
+        Decimal("100.00"), Decimal("0.00"), is_covered=True, amount=Decimal("100.00")
+    )
 
 
 def test_the_surplus_of_a_request_pays_no_other_part() -> None:
     found = single(part(3 * SATS, asked="60.00", covered=True))
-    assert found == LinkBalance(Decimal("60.00"), Decimal("40.00"), is_covered=False)
+    assert found == LinkBalance(
+        Decimal("60.00"), Decimal("40.00"), is_covered=False, amount=Decimal("100.00")
+    )
 
 
 def test_a_covered_request_settles_its_whole_amount() -> None:
     """`paid` is the money that came. Nothing remains, because the tolerance allows a little less."""
     found = single(part(SATS - 1000, covered=True))
-    assert found == LinkBalance(Decimal("99.50"), Decimal("0.00"), is_covered=True)
+    assert found == LinkBalance(Decimal("99.50"), Decimal("0.00"), is_covered=True, amount=Decimal("100.00"))
 
 
 @pytest.mark.parametrize(("missing_sats", "is_covered"), [(545, True), (547, False)])
@@ -162,6 +169,21 @@ def test_the_money_that_came_first_chooses_the_amount() -> None:
     found = single(older.all(), newer.all(), amount=None)
     assert (found.paid, found.remaining) == (Decimal("50.00"), Decimal("0.00"))
     assert is_paid(None, "EUR", [older, newer], tip_height=TIP, was_paid=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "paid_sats", "is_too_much"),
+    [("50.00", SATS // 2, False), ("50.01", SATS // 2, True), ("0.28", SATS - 600, False)],
+)
+def test_a_request_may_ask_for_what_remains_and_for_the_dust_limit(
+    asked: str, paid_sats: int, is_too_much: bool
+) -> None:
+    """600 sats are 0.30 EUR. At twice the price, the dust limit is 0.55 EUR."""
+    found = single(part(paid_sats))
+    assert asks_too_much(part(asked=asked), found) is is_too_much
+    assert not asks_too_much(part(asked="0.55", price=2 * PRICE), single(part(SATS - 600)))
+    assert asks_too_much(part(asked="0.28"), single(part(SATS, covered=True)))
+    assert not asks_too_much(part(asked=asked), single(amount=None))
 
 
 def test_a_request_for_the_rest_chooses_no_amount() -> None:

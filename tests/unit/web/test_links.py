@@ -13,9 +13,9 @@ import pytest
 from models.address import free_count
 from models.command import CANCEL, DaemonCommand
 from models.link import Link
-from models.outbox import Event, Message
+from models.outbox import Event, Message, events_of
 from models.output import Output
-from models.payment import PaymentRequest
+from models.payment import PaymentRequest, mark_for_reassessment
 from models.rate import Rate, store_rates
 from models.seller import Seller
 from tests.support.links import BLOCK, INVOICE, NOBODY, LinkShop, link_settings, request_of
@@ -549,8 +549,11 @@ def test_a_request_that_asks_for_no_more_than_remains_goes_on(shop: LinkShop) ->
     shop.expire(first)
     refresh(shop, 61_146)
     second = shop.request(link_id)
-    shop.change(Output.get(), state="mined", block_hash=BLOCK, block_height=shop.tip)
-    shop.drop(Output.get())
+    assert second.amount_fiat == "50.01"
+    part = Output.get()
+    shop.drop(part)
+    shop.change(part, state="mempool", gone_since=None)
+    assert shop.money(link_id)[1:] == ("49.99", "50.01")
     shop.pay(second, 1_000)
     assert not DaemonCommand.select().exists()
 
@@ -569,6 +572,25 @@ def test_an_event_of_a_link_belongs_to_the_request_that_lost_its_money(shop: Lin
     shop.assess(first, second)
     event = Event.select().order_by(Event.id.desc()).get()
     assert (event.type, event.payment_id) == ("link.reverted", first.id)
+
+
+def test_a_request_that_expires_without_money_gets_no_event_of_its_link(
+    tmp_path: Path, database_url: str
+) -> None:
+    """It expires in the assessment that confirms the other request."""
+    with opened(tmp_path, database_url, LATE_PAYMENTS="accept") as shop:
+        link_id = shop.link(expires_in=60)
+        first = shop.request(link_id)
+        shop.expire(first)
+        second = shop.request(link_id)
+        part = shop.pay(first)
+        mined = {"state": "mined", "block_hash": BLOCK, "block_height": shop.tip - 5}
+        Output.update(**mined).where(Output.id == part.id).execute()
+        mark_for_reassessment([first.address_id])
+        shop.expire(second)
+        event = Event.select().order_by(Event.id.desc()).get()
+        assert (event.type, event.payment_id) == ("link.paid", first.id)
+        assert "payment.expired" in [each.type for each in events_of(second)]
 
 
 def test_a_paid_link_stays_paid_after_a_reorg_of_the_tip(shop: LinkShop) -> None:
