@@ -49,8 +49,13 @@ def store_link_changes(
     """
     in_order = sorted(payments, key=lambda payment: (payment.id in moved, bool(payment.counted_sats)))
     latest = {payment.link_id: payment for payment in in_order if payment.link_id is not None}
+    links = single_use_links([*latest])
+    if any(latest[link.id].id in moved for link in links):
+        # A press of "Pay" that makes a request now either sees the new money, or its request is seen here. A
+        # close of a link also takes the lock before it changes a link, so the two cannot wait for each other.
+        lock_links()
     changes = []
-    for link in single_use_links([*latest]):
+    for link in links:
         facts, payment = part_facts(link), latest[link.id]
         if payment.id in moved:
             _cancel_excessive_requests(link, facts, now)
@@ -72,8 +77,6 @@ def _cancel_excessive_requests(link: Link, facts: Sequence[PartFacts], now: date
 
     Late money of an earlier request may count meanwhile, for example because it was accepted.
     """
-    # A press of "Pay" that is making a request now either sees the new money, or its request is seen here.
-    lock_links()
     found = balance(link.amount, link.currency, [each.all() for each in facts], is_reusable=False)
     for payment in waiting_requests(link):
         if asks_too_much(payment.link_part, found):
