@@ -67,9 +67,7 @@ def test_a_fee_bump_of_a_fee_bump_is_no_reversal(
     def then_bump(mempool: Mempool, txids: list[str]) -> dict[str, str]:
         found = find(mempool, txids)
         if found and not bumps:
-            outputs = [(account.script, AMOUNT_SATS)]
-            bumps.append(scenario.chain.build_transaction(list(sent.coins), outputs, 200_000))
-            assert scenario.chain.publish(bumps[0])
+            bumps.append(_bump_again(scenario, account, sent, AMOUNT_SATS))
         return found
 
     monkeypatch.setattr(Mempool, "_replacements", then_bump)
@@ -116,9 +114,7 @@ def test_two_fee_bumps_of_a_part_never_count_together(
     def then_bump(mempool: Mempool, *arguments: Any) -> Any:
         found = read(mempool, *arguments)
         if found and not bumps:
-            outputs = [(account.script, 1_200)]
-            bumps.append(scenario.chain.build_transaction(list(sent.coins), outputs, 200_000))
-            assert scenario.chain.publish(bumps[0])
+            bumps.append(_bump_again(scenario, account, sent, 1_200))
         return found
 
     monkeypatch.setattr(Mempool, "_successors", then_bump)
@@ -149,6 +145,15 @@ def test_a_part_never_counts_together_with_its_replacement(
     scenario.settle()
     assert [event.type for event in events_of(account.row())] == ["payment.underpaid"] * 2
     scenario.end()
+
+
+def _bump_again(
+    scenario: Scenario, account: TrackedRequest, sent: BuiltTransaction, sats: int
+) -> BuiltTransaction:
+    """Publish a second fee bump of a payment, with a fee above that of the first one."""
+    bump = scenario.chain.build_transaction(list(sent.coins), [(account.script, sats)], 200_000)
+    assert scenario.chain.publish(bump)
+    return bump
 
 
 def _begin_with_part(

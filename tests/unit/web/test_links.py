@@ -512,16 +512,21 @@ def test_a_double_spend_reopens_a_paid_link(shop: LinkShop) -> None:
     assert shop.request(link_id).amount_fiat == "40.00"
 
 
+def begin_twice(shop: LinkShop) -> tuple[PaymentRequest, PaymentRequest]:
+    """Return a link's request that has expired without money, and its request that waits."""
+    link_id = shop.link(expires_in=60)
+    first = shop.request(link_id)
+    shop.expire(first)
+    return first, shop.request(link_id)
+
+
 @pytest.mark.parametrize("part", [1, 2])
 def test_late_money_ends_a_request_that_asks_for_more_than_remains(
     tmp_path: Path, database_url: str, part: int
 ) -> None:
     """Otherwise the payer, whose page is open, would pay too much."""
     with opened(tmp_path, database_url, LATE_PAYMENTS="accept") as shop:
-        link_id = shop.link(expires_in=60)
-        first = shop.request(link_id)
-        shop.expire(first)
-        second = shop.request(link_id)
+        first, second = begin_twice(shop)
         assert not DaemonCommand.select().exists()
         shop.pay(first, first.amount_sats // part)
         [command] = DaemonCommand.select()
@@ -529,10 +534,7 @@ def test_late_money_ends_a_request_that_asks_for_more_than_remains(
 
 
 def test_accepted_money_ends_a_request_that_waits(shop: LinkShop) -> None:
-    link_id = shop.link(expires_in=60)
-    first = shop.request(link_id)
-    shop.expire(first)
-    second = shop.request(link_id)
+    first, second = begin_twice(shop)
     shop.pay(first)
     assert not DaemonCommand.select().exists()
     PaymentRequest.update(late_accepted_at=shop.server.now).where(PaymentRequest.id == first.id).execute()
@@ -579,10 +581,7 @@ def test_a_request_that_expires_without_money_gets_no_event_of_its_link(
 ) -> None:
     """It expires in the assessment that confirms the other request."""
     with opened(tmp_path, database_url, LATE_PAYMENTS="accept") as shop:
-        link_id = shop.link(expires_in=60)
-        first = shop.request(link_id)
-        shop.expire(first)
-        second = shop.request(link_id)
+        first, second = begin_twice(shop)
         part = shop.pay(first)
         mined = {"state": "mined", "block_hash": BLOCK, "block_height": shop.tip - 5}
         Output.update(**mined).where(Output.id == part.id).execute()
